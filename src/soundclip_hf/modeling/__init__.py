@@ -1,0 +1,1 @@
+"""Everything that a checkpoint needs: configurations, processors, encoders, models."""

@@ -1,0 +1,134 @@
+"""How many LLM tokens a visual slot takes, from its geometry and its sound: the one count that processor and model share."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from transformers.image_processing_utils import select_best_resolution
+
+
+@dataclass(frozen=True)
+class SlotGeometry:
+    """
+    What a visual slot shows.
+
+    Attributes:
+        num_patches: N, patches of one view (576).
+        grid: `(rows, columns)` of LLaVA-1.6's tiles; `None` for LLaVA-1.5 and for a sound without image.
+        crop: `(top, bottom, left, right)` patches of the joined tile grid that are padding.
+        has_image: False for the place of a sound without image.
+    """
+
+    num_patches: int
+    grid: tuple[int, int] | None = None
+    crop: tuple[int, int, int, int] = (0, 0, 0, 0)
+    has_image: bool = True
+
+    @property
+    def side(self) -> int:
+        return int(self.num_patches**0.5)
+
+    @property
+    def num_views(self) -> int:
+        """Base view and tiles."""
+        if not self.has_image:
+            return 0
+        return 1 if self.grid is None else 1 + self.grid[0] * self.grid[1]
+
+    @property
+    def newlines(self) -> int:
+        """R, the rows of the unpadded tile grid; each ends in a newline token."""
+        return 0 if self.grid is None else self.grid[0] * self.side - self.crop[0] - self.crop[1]
+
+    def survivors(self) -> np.ndarray:
+        """Boolean `(tiles, N)`: patches of each tile, row-major, that survive unpadding."""
+        if self.grid is None:
+            return np.zeros((0, self.num_patches), dtype=bool)
+        rows, columns = self.grid
+        side = self.side
+        top, bottom, left, right = self.crop
+        joined = np.zeros((rows * side, columns * side), dtype=bool)
+        joined[top : rows * side - bottom, left : columns * side - right] = True
+        return joined.reshape(rows, side, columns, side).transpose(0, 2, 1, 3).reshape(rows * columns, side * side)
+
+
+def sound_only_slot(patches_per_side: int) -> SlotGeometry:
+    """The slot of a sound without image: N empty patches (zero mode) or none (drop mode)."""
+    return SlotGeometry(patches_per_side**2, has_image=False)
+
+
+def image_slot(
+    patches_per_side: int,
+    image_size: tuple[int, int] | None = None,
+    grid_pinpoints: list | None = None,
+    tile_size: int | None = None,
+) -> SlotGeometry:
+    """
+    The slot of an image.
+
+    Args:
+        patches_per_side: 24 for CLIP ViT-L/14 at 336 pixels.
+        image_size: `(height, width)` of the original picture, LLaVA-1.6 only.
+        grid_pinpoints: LLaVA-1.6's `(height, width)` resolutions; `None` for LLaVA-1.5.
+        tile_size: Pixels of a tile's side, LLaVA-1.6 only.
+    """
+    if grid_pinpoints is None:
+        return SlotGeometry(patches_per_side**2)
+    assert image_size is not None and tile_size is not None
+    height, width = (int(value) for value in image_size)
+    best_height, best_width = select_best_resolution((height, width), grid_pinpoints)
+    rows, columns = best_height // tile_size, best_width // tile_size
+    return SlotGeometry(
+        patches_per_side**2, (rows, columns), _padding(height, width, rows * patches_per_side, columns * patches_per_side)
+    )
+
+
+def _padding(height: int, width: int, rows: int, columns: int) -> tuple[int, int, int, int]:
+    # The rounding is that of transformers' `unpad_image`: a different one is off by a row at some picture sizes.
+    if width / height > columns / rows:
+        padding = (rows - int(round(height * (columns / width), 7))) // 2
+        return padding, padding, 0, 0
+    padding = (columns - int(round(width * (rows / height), 7))) // 2
+    return 0, 0, padding, padding
+
+
+def largest_budget(geometry: SlotGeometry, scope: str) -> int:
+    """The largest `k` that a slot accepts: N per view, or all patches of base and tiles under scope "image"."""
+    if scope == "image" and geometry.grid is not None:
+        return geometry.num_patches * geometry.num_views
+    return geometry.num_patches
+
+
+def count_visual_tokens(
+    geometry: SlotGeometry,
+    *,
+    sounding: bool,
+    budget: int = -1,
+    scope: str = "tile",
+    select_strategy: str = "default",
+    sound_select_strategy: str = "full",
+) -> int:
+    """
+    Tokens that a slot takes in the LLM.
+
+    Args:
+        geometry: The slot's picture.
+        sounding: Whether a sound belongs to it.
+        budget: -1 in zero mode, `k >= 0` in drop mode (only looked at for sounding slots).
+        scope: `patch_budget_scope` of the configuration: "tile", "image" or "base".
+        select_strategy: The base checkpoint's strategy, for silent images.
+        sound_select_strategy: "full" counts the sound's row, "default" drops it.
+    """
+    strategy = sound_select_strategy if sounding else select_strategy
+    first_row = 0 if strategy == "default" else 1
+    unpadded = geometry.survivors().sum(axis=1)
+    if not sounding or budget < 0:
+        return first_row + geometry.num_patches + int(unpadded.sum()) + geometry.newlines
+    if not geometry.has_image:
+        return first_row
+    if scope == "tile":
+        kept = min(budget, geometry.num_patches) + int(np.minimum(budget, unpadded).sum())
+    elif scope == "image":
+        kept = min(budget, geometry.num_patches + int(unpadded.sum()))
+    else:
+        kept = min(budget, geometry.num_patches)
+    return first_row + kept + geometry.newlines
