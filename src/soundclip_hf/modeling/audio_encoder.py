@@ -1,0 +1,121 @@
+"""The one interface of every audio encoder: features of one or several windows in, one embedding per sound out."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+
+class AudioEncoderPreTrainedModel(PreTrainedModel):
+    r"""
+    Base class of the audio encoders. A subclass sets `window_ndim`, has a config with `embedding_dim` (`d_a`) and
+    implements `encode_windows`; the windows axis, padding windows and the average over windows are handled here.
+
+    Attributes:
+        window_ndim (`int`): Number of axes of one window's features, without batch: 2 for Whisper's (mels, frames).
+    """
+
+    base_model_prefix = "model"
+    main_input_name = "input_features"
+    input_modalities = "audio"
+    supports_gradient_checkpointing = True
+    window_ndim: int = 2
+
+    def encode_windows(
+        self, features: Tensor, mask: Tensor | None, **kwargs: Any
+    ) -> Tensor | BaseModelOutputWithPooling:
+        """
+        Embed windows, each by itself.
+
+        Args:
+            features (`torch.Tensor` of shape `(windows, *window)`): All of them hold sound.
+            mask (`torch.Tensor` of shape `(windows, frames)`, *optional*): Non-zero where a frame is real.
+
+        Returns:
+            `torch.Tensor` of shape `(windows, embedding_dim)`, or an output whose `pooler_output` it is.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not implement encode_windows.")
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(
+        self, input_features: Tensor, input_features_mask: Tensor | None = None, **kwargs: Any
+    ) -> BaseModelOutputWithPooling:
+        r"""
+        Args:
+            input_features (`torch.Tensor` of shape `(batch, *window)` or `(batch, windows, *window)`):
+                What the encoder's feature extractor returns.
+            input_features_mask (`torch.Tensor` of shape `(batch, frames)` or `(batch, windows, frames)`, *optional*):
+                Non-zero where a frame is real. A window without a real frame is padding: it is left out.
+                Without a mask, everything is real.
+
+        Returns:
+            `BaseModelOutputWithPooling`: `pooler_output` `(batch, embedding_dim)` is the mean of `z_a` over the real
+            windows of each sound, summed in fp32. `last_hidden_state`, `hidden_states` and `attentions`, where the
+            encoder gives them, are those of the real windows of the batch, one after the other.
+
+        Raises:
+            ValueError: If features or mask have another number of axes, if their sizes disagree, or if a sound has no
+                real window.
+        """
+        features, mask, batch = self._fold_windows(input_features, input_features_mask)
+        real = None if mask is None else (mask != 0).any(-1)
+        if real is not None and torch.compiler.is_compiling():
+            # The number of real windows is data: a graph computes the padding too (as if it were real, so that no
+            # softmax runs over nothing) and leaves it out of the mean.
+            mask = torch.where(real[:, None], mask, torch.ones_like(mask))  # type: ignore[arg-type]
+        elif real is not None:
+            if not bool(real.view(batch, -1).any(1).all()):
+                index = int((~real.view(batch, -1).any(1)).nonzero()[0])
+                raise ValueError(f"input_features_mask marks no real frame in sound {index} of {batch}.")
+            if not bool(real.all()):
+                features, mask = features[real], mask[real]  # type: ignore[index]
+
+        output = self.encode_windows(features, mask, **kwargs)
+        if isinstance(output, Tensor):
+            output = BaseModelOutputWithPooling(pooler_output=output)
+        output.pooler_output = _mean_over_windows(output.pooler_output, real, batch)  # type: ignore[arg-type]
+        return output
+
+    def _fold_windows(self, features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None, int]:
+        """Turn (batch, [windows,] *window) into (batch * windows, *window), and the mask likewise."""
+        lead = features.ndim - self.window_ndim
+        if lead not in (1, 2):
+            raise ValueError(
+                f"input_features of shape {tuple(features.shape)}: {type(self).__name__} expects (batch, *window) or "
+                f"(batch, windows, *window), a window having {self.window_ndim} axes; that is {self.window_ndim + 1} "
+                f"or {self.window_ndim + 2} axes, got {features.ndim}."
+            )
+        if mask is not None and mask.shape[:-1] != features.shape[:lead]:
+            expected = ", ".join(str(size) for size in features.shape[:lead])
+            raise ValueError(
+                f"input_features_mask of shape {tuple(mask.shape)}: expected ({expected}, frames), to go with "
+                f"input_features of shape {tuple(features.shape)}."
+            )
+        batch = features.shape[0]
+        if lead == 2:
+            features = features.flatten(0, 1)
+            mask = None if mask is None else mask.flatten(0, 1)
+        return features, mask, batch
+
+
+def _mean_over_windows(z: Tensor, real: Tensor | None, batch: int) -> Tensor:
+    """Average the windows of each sound in fp32; `real` `(batch * windows,)` says which windows count."""
+    if (real is None and z.shape[0] == batch) or (real is not None and real.shape[0] == batch):
+        return z
+    if real is None:
+        return z.view(batch, -1, z.shape[-1]).mean(1, dtype=torch.float32).to(z.dtype)
+    keep = real[:, None]
+    if z.shape[0] == real.shape[0]:
+        spread = torch.where(keep, z.float(), 0.0)
+    else:
+        spread = z.new_zeros(real.shape[0], z.shape[-1], dtype=torch.float32).masked_scatter(keep, z.float())
+    total = spread.view(batch, -1, z.shape[-1]).sum(1)
+    return (total / real.view(batch, -1).sum(1, keepdim=True)).to(z.dtype)
+
+
+__all__ = ["AudioEncoderPreTrainedModel"]

@@ -1,0 +1,114 @@
+"""What every feature extractor does around its own front end: check the sounds that come in, stack the windows."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def check_sounds(
+    raw_speech: Any, sampling_rate: int | None, *, expected_rate: int, shortest: int, name: str
+) -> list[np.ndarray]:
+    """
+    Take one sound or several, refuse what would be encoded wrongly in silence.
+
+    Args:
+        raw_speech: One mono sound, or a list of them, or an array `(sounds, samples)`: floats in [-1, 1].
+        sampling_rate: The rate of `raw_speech`; it must be given and equal to `expected_rate`.
+        expected_rate: The rate of the encoder.
+        shortest: Samples of one frame; a shorter sound has no features.
+        name: The feature extractor's class, for the messages.
+
+    Returns:
+        One float32 array `(samples,)` per sound.
+
+    Raises:
+        ValueError: If the rate is missing or another one; if a sound is not mono, not float, empty, shorter than a
+            frame, or holds NaN or Inf.
+    """
+    if sampling_rate is None:
+        raise ValueError(
+            f"sampling_rate is missing: {name} needs the rate of the sound it gets and works at {expected_rate} Hz."
+        )
+    if sampling_rate != expected_rate:
+        raise ValueError(
+            f"sampling_rate={sampling_rate}: {name} works at {expected_rate} Hz; resample the sound to it first."
+        )
+    sounds = [np.asarray(_to_numpy(sound)) for sound in _as_list(raw_speech)]
+    for index, sound in enumerate(sounds):
+        if sound.ndim != 1:
+            raise ValueError(f"sound {index} has shape {sound.shape}: expected mono sound of shape (samples,).")
+        if sound.size == 0:
+            raise ValueError(f"sound {index} is empty: it has no samples.")
+        if sound.dtype.kind != "f":
+            raise ValueError(
+                f"sound {index} has dtype {sound.dtype}: expected floats in [-1, 1] (divide int16 samples by 32768)."
+            )
+        if not np.isfinite(sound).all():
+            raise ValueError(f"sound {index} holds NaN or Inf.")
+        if sound.size < shortest:
+            raise ValueError(
+                f"sound {index} has {sound.size} samples ({1000 * sound.size / expected_rate:.1f} ms): shorter than "
+                f"one frame of {shortest} samples ({1000 * shortest / expected_rate:.1f} ms)."
+            )
+        if not sound.any():
+            warnings.warn(f"sound {index} is all zeros (silence).", UserWarning, stacklevel=3)
+    return [sound.astype(np.float32, copy=False) for sound in sounds]
+
+
+def split_windows(sound: np.ndarray, length: int, shortest: int) -> list[np.ndarray]:
+    """
+    Cut a sound into consecutive windows of `length` samples, the last one partial.
+
+    A rest of fewer than `shortest` samples has no frame of its own; it is left out unless it is the whole sound.
+    """
+    count = max(1, math.ceil((len(sound) - shortest + 1) / length))
+    return [sound[start * length : (start + 1) * length] for start in range(count)]
+
+
+def stack_windows(
+    windows: Sequence[Sequence[np.ndarray]], frames: Sequence[Sequence[int]], frame_axis: int = -1
+) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Stack the windows of several sounds, zero-padded to the most windows and to the longest one.
+
+    Args:
+        windows: Per sound, its windows' features, equal in all axes but `frame_axis`.
+        frames: Per sound, the number of real frames of each window.
+        frame_axis: The axis of a window that counts frames.
+
+    Returns:
+        Features `(sounds, windows, *window)` float32 and mask `(sounds, windows, frames)` int64, 1 where real.
+    """
+    shape = np.max([window.shape for sound in windows for window in sound], axis=0)
+    most = max(len(sound) for sound in windows)
+    features = np.zeros((len(windows), most, *shape), dtype=np.float32)
+    mask = np.zeros((len(windows), most, shape[frame_axis]), dtype=np.int64)
+    for row, (sound, counts) in enumerate(zip(windows, frames, strict=True)):
+        for column, (window, count) in enumerate(zip(sound, counts, strict=True)):
+            inside: Any = (row, column, *(slice(size) for size in window.shape))
+            features[inside] = window
+            mask[row, column, :count] = 1
+    return features, mask
+
+
+def _to_numpy(sound: Any) -> Any:
+    if not isinstance(sound, torch.Tensor):
+        return sound
+    sound = sound.detach().cpu()
+    return (sound.float() if sound.dtype == torch.bfloat16 else sound).numpy()
+
+
+def _as_list(raw_speech: Any) -> list[Any]:
+    raw_speech = _to_numpy(raw_speech)
+    if isinstance(raw_speech, np.ndarray):
+        return list(raw_speech) if raw_speech.ndim > 1 else [raw_speech]
+    if isinstance(raw_speech, (list, tuple)) and len(raw_speech) and not isinstance(raw_speech[0], (int, float)):
+        return list(raw_speech)
+    return [np.asarray(raw_speech, dtype=np.float32 if not len(raw_speech) else None)]
+
+
+__all__ = ["check_sounds", "split_windows", "stack_windows"]
