@@ -50,6 +50,23 @@ class SlotGeometry:
         joined[top : rows * side - bottom, left : columns * side - right] = True
         return joined.reshape(rows, side, columns, side).transpose(0, 2, 1, 3).reshape(rows * columns, side * side)
 
+    def order(self) -> np.ndarray:
+        """
+        The slot's tokens after row 0, as LLaVA lays them out: int64 indices into the `(views * N)` patches of base
+        view and tiles, -1 for a newline. A sound without image has N empty patches.
+        """
+        base = np.arange(self.num_patches)
+        if self.grid is None:
+            return base
+        rows, columns = self.grid
+        side = self.side
+        top, bottom, left, right = self.crop
+        tiles = np.arange(rows * columns * self.num_patches).reshape(rows, columns, side, side) + self.num_patches
+        joined = tiles.transpose(0, 2, 1, 3).reshape(rows * side, columns * side)
+        joined = joined[top : rows * side - bottom, left : columns * side - right]
+        newlines = np.full((joined.shape[0], 1), -1)
+        return np.concatenate([base, np.concatenate([joined, newlines], axis=1).reshape(-1)])
+
 
 def sound_only_slot(patches_per_side: int) -> SlotGeometry:
     """The slot of a sound without image: N empty patches (zero mode) or none (drop mode)."""
@@ -78,7 +95,9 @@ def image_slot(
     best_height, best_width = select_best_resolution((height, width), grid_pinpoints)
     rows, columns = best_height // tile_size, best_width // tile_size
     return SlotGeometry(
-        patches_per_side**2, (rows, columns), _padding(height, width, rows * patches_per_side, columns * patches_per_side)
+        patches_per_side**2,
+        (rows, columns),
+        _padding(height, width, rows * patches_per_side, columns * patches_per_side),
     )
 
 
