@@ -34,6 +34,10 @@ class WhisperClipFeatureExtractor(WhisperFeatureExtractor):
             raise ValueError(f'window={window!r}: must be "pad30" or "short".')
         self.window = window
 
+    def to_dict(self) -> dict[str, Any]:
+        # The base class leaves out "window", which to it is an analysis window.
+        return {**super().to_dict(), "window": self.window}
+
     @classmethod
     def from_whisper(
         cls, feature_extractor: WhisperFeatureExtractor | str | os.PathLike, **kwargs: Any
@@ -42,7 +46,7 @@ class WhisperClipFeatureExtractor(WhisperFeatureExtractor):
         if isinstance(feature_extractor, (str, os.PathLike)):
             return cls.from_pretrained(feature_extractor, **kwargs)
         values = feature_extractor.to_dict()
-        values.pop("feature_extractor_type", None)
+        values.pop("feature_extractor_type")
         return cls(**{**values, **kwargs})
 
     def __call__(  # type: ignore[override]
