@@ -33,7 +33,7 @@ def tiny_vision_config(**kwargs) -> CLIPVisionConfig:
             "patch_size": IMAGE_SIZE // SIDE,
             "projection_dim": 32,
             "initializer_range": 0.5,
-            "initializer_factor": 5.0,
+            "initializer_factor": 2.0,
             **kwargs,
         }
     )
@@ -49,7 +49,7 @@ def tiny_text_config(**kwargs) -> LlamaConfig:
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
             "max_position_embeddings": 2048,
-            "initializer_range": 0.3,
+            "initializer_range": 0.06,
             "pad_token_id": 0,
             "bos_token_id": 1,
             "eos_token_id": 2,
