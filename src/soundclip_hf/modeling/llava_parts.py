@@ -1,0 +1,83 @@
+"""A LLaVA (repository or processor) and a feature extractor in; the fields of `SoundLlavaProcessor` out."""
+
+import os
+from typing import Any
+
+from transformers import AutoConfig, AutoFeatureExtractor, AutoProcessor, LlavaNextProcessor, LlavaProcessor
+from transformers import WhisperFeatureExtractor as StockWhisperFeatureExtractor
+from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING
+
+from .configuration_soundclip import SoundClipConfig
+from .feature_extraction_whisperclip import WhisperClipFeatureExtractor
+
+
+def parts_of_llava(
+    llava: Any,
+    feature_extractor: Any,
+    sound_config: SoundClipConfig | dict[str, Any] | None = None,
+    revision: str | None = None,
+    audio_revision: str | None = None,
+) -> dict[str, Any]:
+    """
+    Gather what `SoundLlavaProcessor.__init__` takes; see `SoundLlavaProcessor.from_llava`.
+
+    Raises:
+        ValueError: If `llava` is no LLaVA-1.5 or 1.6.
+    """
+    config = None
+    base = llava
+    if isinstance(llava, (str, os.PathLike)):
+        config = _config(llava, revision)
+        if config is not None and config.model_type not in ("llava", "llava_next"):
+            raise ValueError(f"{llava}: model_type={config.model_type!r}; sound goes with 'llava' and 'llava_next'.")
+        base = AutoProcessor.from_pretrained(llava, revision=revision or "main")
+    if not isinstance(base, (LlavaProcessor, LlavaNextProcessor)):
+        raise ValueError(f"{type(base).__name__}: sound goes with LlavaProcessor and LlavaNextProcessor.")
+    vision = getattr(config, "vision_config", None)
+    parts = {
+        "image_processor": base.image_processor,
+        "tokenizer": base.tokenizer,
+        # Old repositories leave these out.
+        "patch_size": base.patch_size or getattr(vision, "patch_size", None),
+        "vision_feature_select_strategy": base.vision_feature_select_strategy
+        or getattr(config, "vision_feature_select_strategy", None),
+        "chat_template": base.chat_template,
+        "image_token": base.image_token,
+        "llava_variant": "llava_next" if isinstance(base, LlavaNextProcessor) else "llava",
+    }
+    parts = {name: value for name, value in parts.items() if value is not None}
+    if isinstance(sound_config, dict):
+        sound_config = SoundClipConfig(**sound_config)
+    if sound_config is not None:
+        parts["sound_patches"] = sound_config.patches
+        parts["sound_top_k"] = sound_config.token_budget
+        parts["patch_budget_scope"] = sound_config.patch_budget_scope
+        parts["sound_select_strategy"] = sound_config.sound_select_strategy
+    if isinstance(feature_extractor, (str, os.PathLike)):
+        feature_extractor = _load_extractor(feature_extractor, sound_config, audio_revision)
+    elif type(feature_extractor) is StockWhisperFeatureExtractor:
+        feature_extractor = WhisperClipFeatureExtractor.from_whisper(feature_extractor)
+    return {**parts, "feature_extractor": feature_extractor}
+
+
+def _config(llava: str | os.PathLike, revision: str | None) -> Any:
+    if os.path.isdir(llava) and not os.path.exists(os.path.join(llava, "config.json")):
+        return None
+    return AutoConfig.from_pretrained(llava, revision=revision or "main")
+
+
+def _load_extractor(name: str | os.PathLike, sound_config: SoundClipConfig | None, revision: str | None) -> Any:
+    options: dict[str, Any] = {"revision": revision or "main"}
+    audio_config: Any = None if sound_config is None else sound_config.audio_config
+    if audio_config is not None and type(audio_config) in FEATURE_EXTRACTOR_MAPPING:
+        if window := getattr(audio_config, "window", None):
+            options["window"] = window
+        extractor_class: Any = FEATURE_EXTRACTOR_MAPPING[type(audio_config)]
+        return extractor_class.from_pretrained(name, **options)
+    extractor = AutoFeatureExtractor.from_pretrained(name, **options)
+    if type(extractor) is StockWhisperFeatureExtractor:
+        return WhisperClipFeatureExtractor.from_pretrained(name, **options)
+    return extractor
+
+
+__all__ = ["parts_of_llava"]
