@@ -1,0 +1,173 @@
+"""`generate` in every mode: equal to the plain loop, with one encoding of each sound."""
+
+from threading import Thread
+
+import pytest
+import torch
+from tiny_inputs import MIXED, Sample, build_inputs
+from tiny_models import VARIANTS, tiny_sound_llava
+from transformers import TextIteratorStreamer
+
+NEW = 6
+# Random weights may say the image token or end early; neither belongs in these comparisons.
+GREEDY = {"max_new_tokens": NEW, "do_sample": False, "suppress_tokens": [0, 2, 3], "pad_token_id": 0}
+HEARD = [
+    Sample([((28, 28), 1)]),
+    Sample([((40, 20), 3), ((20, 60), 4)], text=(21, 22)),
+    Sample([((28, 30), None)], text=(5, 6, 7)),
+]
+SOUND_ONLY = [Sample([(None, 1)]), Sample([(None, 2)], text=(21, 22))]
+
+
+def plain_loop(model, inputs, steps=NEW):
+    """Greedy decoding by whole forward passes: no cache, no generate."""
+    with torch.no_grad():
+        features = model.model.get_image_features(
+            **{key: value for key, value in inputs.items() if key not in ("input_ids", "attention_mask")}
+        )
+        ids, mask = inputs["input_ids"], inputs["attention_mask"]
+        for _ in range(steps):
+            logits = model(input_ids=ids, attention_mask=mask, mm_encoder_outputs={"image": features}).logits[:, -1]
+            logits[:, [0, 2, 3]] = -torch.inf
+            ids = torch.cat([ids, logits.argmax(-1, keepdim=True)], dim=1)
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+    return ids[:, inputs["input_ids"].shape[1] :]
+
+
+def new_tokens(model, inputs, **options):
+    ids = model.generate(**inputs, **{**GREEDY, **options})
+    return ids[:, inputs["input_ids"].shape[1] :]
+
+
+@pytest.fixture(params=VARIANTS)
+def model(request):
+    return tiny_sound_llava(request.param)
+
+
+@pytest.mark.parametrize("samples", [HEARD, SOUND_ONLY, MIXED], ids=["pictures", "sound only", "mixed"])
+@pytest.mark.parametrize("budget", [None, 5])
+def test_greedy_equals_the_plain_loop(model, samples, budget):
+    inputs = build_inputs(model, samples, budget)
+    expected = plain_loop(model, inputs)
+    assert torch.equal(new_tokens(model, inputs), expected)
+    assert torch.equal(new_tokens(model, inputs, use_cache=False), expected)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cache_implementation": "static"},
+        {"prompt_lookup_num_tokens": 2},
+        {"prefill_chunk_size": 7},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_other_decodings_equal_greedy(model, options):
+    samples = HEARD[:1] if "prompt_lookup_num_tokens" in options else HEARD[:2]
+    inputs = build_inputs(model, samples)
+    assert torch.equal(new_tokens(model, inputs, **options), new_tokens(model, inputs))
+
+
+def test_assisted_by_itself_equals_greedy(model):
+    inputs = build_inputs(model, HEARD[:1])
+    assert torch.equal(new_tokens(model, inputs, assistant_model=model), new_tokens(model, inputs))
+
+
+def test_beams_of_a_batch_equal_beams_of_each_prompt(model):
+    inputs = build_inputs(model, HEARD)
+    together = new_tokens(model, inputs, num_beams=3)
+    for sample, row in zip(HEARD, together):
+        alone = build_inputs(model, [sample])
+        assert torch.equal(new_tokens(model, alone, num_beams=3)[0], row)
+
+
+def test_sound_only_beams(model):
+    inputs = build_inputs(model, SOUND_ONLY)
+    together = new_tokens(model, inputs, num_beams=2)
+    alone = new_tokens(model, build_inputs(model, SOUND_ONLY[:1]), num_beams=2)
+    assert torch.equal(together[0], alone[0])
+
+
+def test_sampling_returns_the_sequences_of_each_prompt_in_order(model):
+    inputs = build_inputs(model, HEARD[:2])
+    options = {"do_sample": True, "num_return_sequences": 3, "top_k": 1}
+    sampled = new_tokens(model, inputs, **options)
+    greedy = new_tokens(model, inputs)
+    # With one candidate per step sampling is greedy, so a mix-up of pictures or sounds between prompts would show.
+    assert torch.equal(sampled, greedy.repeat_interleave(3, dim=0))
+
+
+def test_inputs_embeds(model):
+    inputs = build_inputs(model, HEARD)
+    expected = new_tokens(model, inputs)
+    embeds = model.get_input_embeddings()(inputs.pop("input_ids"))
+    produced = model.generate(inputs_embeds=embeds, **inputs, **GREEDY)
+    assert torch.equal(produced[:, -NEW:], expected)
+
+
+def test_precomputed_features(model):
+    inputs = build_inputs(model, HEARD)
+    expected = new_tokens(model, inputs)
+    text = {key: inputs.pop(key) for key in ("input_ids", "attention_mask")}
+    features = model.get_image_features(**inputs)
+    assert torch.equal(new_tokens(model, {**text, "mm_encoder_outputs": {"image": features}}), expected)
+
+
+def test_every_sound_is_encoded_once(model, monkeypatch):
+    inputs = build_inputs(model, HEARD)
+    inputs["input_features"] = torch.randn(3, 1, 80, 40)
+    del inputs["sound_embeds"]
+    calls = []
+    forward = model.model.audio_tower.forward
+    monkeypatch.setattr(
+        model.model.audio_tower, "forward", lambda *args, **kwargs: calls.append(1) or forward(*args, **kwargs)
+    )
+    for options in ({}, {"use_cache": False}, {"num_beams": 2}):
+        new_tokens(model, inputs, **options)
+    assert len(calls) == 3
+
+
+def test_streaming(model):
+    class Numbers:
+        def decode(self, ids, **_):
+            return " ".join(str(int(token)) for token in ids) + "\n"
+
+    inputs = build_inputs(model, HEARD[:1])
+    expected = new_tokens(model, inputs)[0].tolist()
+    streamer = TextIteratorStreamer(Numbers(), skip_prompt=True, timeout=30)
+    thread = Thread(target=model.generate, kwargs={**inputs, **GREEDY, "streamer": streamer})
+    thread.start()
+    text = "".join(streamer)
+    thread.join()
+    assert [int(word) for word in text.split()] == expected
+
+
+def test_sound_info_comes_with_generate(model):
+    inputs = build_inputs(model, MIXED, budget=4)
+    output = model.generate(**inputs, **GREEDY, return_sound_info=True)
+    assert torch.equal(output.sequences[:, inputs["input_ids"].shape[1] :], new_tokens(model, inputs))
+    assert [info.mode for info in output.sound_info].count("silent") == 2
+    beams = model.generate(**inputs, **GREEDY, num_beams=2, return_sound_info=True)
+    assert len(beams.sound_info) == len(output.sound_info)
+
+
+def test_top_k_alignment_and_alpha_reach_the_encoder(model):
+    inputs = build_inputs(model, HEARD[:1])
+    scores = {}
+    for name, options in {
+        "default": {},
+        "top_k": {"sound_top_k": 1},
+        "raw": {"sound_alignment": "raw"},
+        "alpha": {"sound_alpha": 0.5},
+    }.items():
+        output = model.generate(**inputs, **{**GREEDY, **options}, output_scores=True, return_dict_in_generate=True)
+        scores[name] = output.scores[0]
+    for name in ("top_k", "raw", "alpha"):
+        assert not torch.allclose(scores[name], scores["default"], atol=1e-3), name
+
+
+def test_silent_prompts_keep_no_trace_of_the_sound_beside_them(model):
+    inputs = build_inputs(model, MIXED)
+    text_only = MIXED[3]
+    alone = new_tokens(model, build_inputs(model, [text_only]))
+    assert torch.equal(new_tokens(model, inputs)[3], alone[0])
