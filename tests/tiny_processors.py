@@ -16,12 +16,11 @@ from transformers import (
 from soundclip_hf.modeling.feature_extraction_whisperclip import WhisperClipFeatureExtractor
 from soundclip_hf.modeling.processing_soundllava import SoundLlavaProcessor
 
-SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
-PAD_ID, BOS_ID, EOS_ID, UNK_ID, IMAGE_ID = range(len(SPECIAL_TOKENS))
+SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", "<image>", "<unk>")
+PAD_ID, BOS_ID, EOS_ID, IMAGE_ID, UNK_ID = range(len(SPECIAL_TOKENS))
 VOCAB_SIZE = len(SPECIAL_TOKENS) + 256
 IMAGE_SIZE, PATCH_SIZE = 28, 7  # 16 patches
 PINPOINTS = [[1, 2], [2, 1], [2, 2], [3, 1], [1, 3]]  # LLaVA-1.6's, in views
-NUM_MELS = 8
 SAMPLING_RATE = 16_000
 
 
@@ -49,16 +48,19 @@ def tiny_tokenizer(padding_side: str = "left") -> PreTrainedTokenizerFast:
 
 
 def tiny_image_processor(variant: str, image_size: int = IMAGE_SIZE) -> Any:
-    size = {"size": {"shortest_edge": image_size}, "crop_size": {"height": image_size, "width": image_size}}
+    size: dict[str, Any] = {
+        "size": {"shortest_edge": image_size},
+        "crop_size": {"height": image_size, "width": image_size},
+    }
     if variant == "llava":
         return CLIPImageProcessor(**size)
     pinpoints = [[rows * image_size, columns * image_size] for rows, columns in PINPOINTS]
     return LlavaNextImageProcessor(**size, image_grid_pinpoints=pinpoints)
 
 
-def tiny_feature_extractor(window: str = "pad30") -> WhisperClipFeatureExtractor:
-    """Mel windows of 2 seconds."""
-    return WhisperClipFeatureExtractor(feature_size=NUM_MELS, window=window, chunk_length=2)
+def tiny_feature_extractor(window: Any = "short", **kwargs: Any) -> WhisperClipFeatureExtractor:
+    """Whisper's 80 mels at 16 kHz, without the padding to 30 seconds."""
+    return WhisperClipFeatureExtractor(window=window, **kwargs)
 
 
 def tiny_llava_processor(
@@ -73,13 +75,13 @@ def tiny_llava_processor(
 def tiny_sound_processor(
     variant: str, image_size: int = IMAGE_SIZE, patch_size: int = PATCH_SIZE, **kwargs: Any
 ) -> SoundLlavaProcessor:
-    """Ours, with the same parts as `tiny_llava_processor` and a budget of 4 patches."""
+    """Ours, with the same parts as `tiny_llava_processor` and a budget of 5 patches."""
     return SoundLlavaProcessor(
         tiny_image_processor(variant, image_size),
         tiny_tokenizer(),
         tiny_feature_extractor(),
         patch_size=patch_size,
-        **{"sound_top_k": 4, **kwargs},
+        **{"sound_top_k": 5, **kwargs},
     )
 
 

@@ -279,8 +279,7 @@ class SoundLlavaProcessor(ProcessorMixin):
         image_inputs = self.image_processor(pictures, **merged["images_kwargs"]) if pictures else {}
         anyres = self.llava_variant == "llava_next"
         geometries = slot_geometries(slots, image_inputs, self.image_processor, self.patch_size, anyres)
-        top_k = self.sound_top_k if sound_top_k is None else sound_top_k
-        budgets = slot_budgets(top_k, plan, geometries, self.patch_budget_scope)
+        budgets = slot_budgets(sound_top_k, plan, geometries, self.patch_budget_scope, self.sound_top_k)
         if sound_patches == "zero":
             budgets = [-1] * len(slots)
             if sound_top_k is not None:

@@ -86,15 +86,19 @@ def slot_token_counts(
     return counts
 
 
-def slot_budgets(sound_top_k: Any, plan: SoundPlan, geometries: Sequence[SlotGeometry], scope: str) -> list[int]:
+def slot_budgets(
+    sound_top_k: Any, plan: SoundPlan, geometries: Sequence[SlotGeometry], scope: str, default: int
+) -> list[int]:
     """
     `k` of each slot.
 
     Args:
         sound_top_k: An int for all slots, a flat list of one per slot of the batch, or a list of lists per sample.
+            `None`, alone or in a list, takes the default.
         plan: The slots; values of silent ones are not looked at.
         geometries: One per slot.
         scope: `patch_budget_scope`.
+        default: The processor's own `k`; a slot that has fewer patches takes all of them.
 
     Returns:
         One `k` per slot, -1 where it is silent.
@@ -121,10 +125,12 @@ def slot_budgets(sound_top_k: Any, plan: SoundPlan, geometries: Sequence[SlotGeo
             budgets.append(-1)
             continue
         largest = largest_budget(geometry, scope)
+        if value is None:
+            value = min(default, largest)
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
             raise ValueError(f"sound_top_k={value!r}: must be an int in 0..{largest} (slot {index}).")
-        if shared and scope == "image" and not slot.has_image and value > largest:
-            value = largest  # a value meant for the images' larger range; here it makes no difference
+        if shared and scope == "image" and not slot.has_image:
+            value = min(value, largest)  # meant for the images' larger range; without an image it makes no difference
         if not 0 <= value <= largest:
             raise ValueError(f"sound_top_k={value}: must be in 0..{largest}, the patches of slot {index}.")
         budgets.append(int(value))
