@@ -88,6 +88,8 @@ class AdapterLoadingMixin:
                 source, *model_args, config=config, output_loading_info=True, **kwargs
             )
         loaded_own = _check_base_keys(model, info, str(source))
+        if not loaded_own:
+            _settle_dtypes(model)
         encoder = config.audio_encoder_name_or_path
         if adapter_file is not None:
             if encoder is not None:
@@ -181,12 +183,15 @@ def _spare_small_parts(quantization_config: Any) -> Any:
 def _quiet_loading_report() -> Any:
     # transformers' report calls the ears "newly initialized" even where they come next; we check and report ourselves.
     log = logging.getLogger("transformers.modeling_utils")
-    level = log.level
-    log.setLevel(logging.ERROR)
+
+    def only_errors(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR
+
+    log.addFilter(only_errors)
     try:
         yield
     finally:
-        log.setLevel(level)
+        log.removeFilter(only_errors)
 
 
 def _is_own(key: str) -> bool:
@@ -224,6 +229,24 @@ def _check_base_keys(model: nn.Module, info: dict[str, Any], source: str) -> boo
             _named(unexpected) or "none",
         )
     return loaded_own
+
+
+def _settle_dtypes(model: Any) -> None:
+    """Give ears that were not in the checkpoint the precision that loading would have given them."""
+    backbone = _backbone(model)
+    dtype = backbone.multi_modal_projector.linear_1.weight.dtype
+    tower = backbone.audio_tower
+    in_float32 = set(tower._keep_in_fp32_modules_strict or ())
+    if dtype == torch.float16:
+        in_float32 |= set(tower._keep_in_fp32_modules or ())
+    with torch.no_grad():
+        for name, tensor in [*tower.named_parameters(), *tower.named_buffers()]:
+            if tensor.is_floating_point() and not tensor.is_meta:
+                keep = any(part in name.split(".") or name.startswith(part) for part in in_float32)
+                tensor.data = tensor.data.to(torch.float32 if keep else dtype)
+        for parameter in backbone.audio_projection.parameters():
+            if not parameter.is_meta:
+                parameter.data = parameter.data.float()
 
 
 def _load_encoder(model: Any, config: SoundLlavaConfig, hub: dict[str, Any]) -> None:

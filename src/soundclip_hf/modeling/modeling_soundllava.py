@@ -102,6 +102,12 @@ class SoundLlavaPreTrainedModel(AdapterLoadingMixin, PreTrainedModel):
     _can_compile_fullgraph = True
     _keep_in_fp32_modules_strict = ["audio_projection"]
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of LLaVA's own weights: the ears have parts that always stay in float32."""
+        projector = getattr(getattr(self, "model", self), "multi_modal_projector", None)
+        return super().dtype if projector is None else projector.linear_1.weight.dtype
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
@@ -117,7 +123,8 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel):
     def __init__(self, config: SoundLlavaConfig):
         super().__init__(config)
         # The ears come first: device_map="auto" fills devices in this order and must not offload them.
-        self.audio_tower = AutoModel.from_config(config.sound_config.audio_config)
+        # from_pretrained sets dtype in sub-configurations, but not in this one, two levels down.
+        self.audio_tower = AutoModel.from_config(config.sound_config.audio_config, dtype=torch.get_default_dtype())
         self.audio_projection = AlignmentProjector(config.sound_config)
         self.vision_tower = AutoModel.from_config(config.vision_config)
         self.sound_substitution = SoundClipVisionTower()
@@ -125,7 +132,7 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel):
         self.image_newline: nn.Parameter | None = None
         if config.llava_variant == "llava_next":
             std = 1 / math.sqrt(config.text_config.hidden_size)
-            self.image_newline = nn.Parameter(torch.randn(config.text_config.hidden_size, dtype=self.dtype) * std)
+            self.image_newline = nn.Parameter(torch.randn(config.text_config.hidden_size) * std)
         self.language_model = AutoModel.from_config(config.text_config)
         self.post_init()
 
