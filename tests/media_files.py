@@ -47,7 +47,10 @@ def write_media(
     options: dict[str, str] | None = None,
     format: str | None = None,  # noqa: A002
 ) -> Path:
-    """Write `samples` `(channels, n)` float32 and `frames` `(height, width, 3)` uint8; `stamps` are in ms."""
+    """Write `samples` and `frames`; `stamps` are in ms.
+
+    Samples are `(channels, n)` float32 or interleaved `(1, n * channels)` int16; frames `(height, width, 3)` uint8.
+    """
     samples = tone(3, rate) if samples is None else samples
     frames = grey_frames(3 * fps) if frames is None else frames
     packets: list[tuple[float, Any]] = []
@@ -79,7 +82,8 @@ def write_media(
             encoded += stream.encode()
             packets += [(float(packet.dts * packet.time_base), packet) for packet in encoded]
         if audio:
-            block = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)
+            kind = "s16" if samples.dtype == np.int16 else "fltp"
+            block = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format=kind, layout=layout)
             block.sample_rate, block.time_base, block.pts = rate, Fraction(1, rate), round(audio_start * rate)
             resampler = av.AudioResampler(format=sound.codec_context.format, layout=layout, rate=rate)
             blocks = [*resampler.resample(block), *resampler.resample(None)]

@@ -154,6 +154,10 @@ def test_eight_channels_are_averaged(tmp_path: Path) -> None:
     planar = write_media(tmp_path / "six.m4a", audio="alac", samples=levels, layout="5.1")
     np.testing.assert_array_equal(load_sound(planar, sampling_rate=48000), np.full(4800, 2.5 / 16, np.float32))
 
+    interleaved = np.tile(np.arange(8, dtype=np.int16) * 2048, 4800)[None]
+    surround = write_media(tmp_path / "eight.m4a", audio="aac", samples=interleaved, layout="7.1")
+    assert load_sound(surround, sampling_rate=48000)[2000:4000].mean() == pytest.approx(3.5 / 16, abs=0.01)
+
 
 def test_cover_art_is_not_a_frame(tmp_path: Path) -> None:
     for name, codec in (("a.mp3", "libmp3lame"), ("a.flac", "flac")):

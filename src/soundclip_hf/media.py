@@ -40,6 +40,8 @@ GAP_SECONDS, MAX_GAP_SECONDS = 0.02, 3600.0
 TRUNCATION_SECONDS = 0.5
 # Containers that write their duration down; the others only have FFmpeg's estimate.
 DECLARES_DURATION = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flac", "wav"}
+# With this many planes PyAV 18.1 reads past the end of FFmpeg's array of plane pointers, and crashes.
+PLANES = 8
 INTEGER_SAMPLES = {"uint8": (128, 2**7), "int16": (0, 2**15), "int32": (0, 2**31)}  # zero level, full scale
 # (a, b, c, d) of x' = ax + cy, y' = bx + dy, y pointing down, as MP4 and FFmpeg store it.
 UPRIGHT = {
@@ -310,6 +312,7 @@ class _Sound:
     rate: int = 0
     start: float = 0.0
     block: int = 0  # samples in the last block
+    packer: av.AudioResampler | None = None
 
     def __len__(self) -> int:
         return len(self.samples) // 4
@@ -327,10 +330,14 @@ class _Sound:
                 raise MediaError(f"the timestamps of its sound jump by {hole:.0f} s; remux or encode it again")
             if hole > GAP_SECONDS:
                 self.samples += bytes(4 * round(hole * self.rate))
+        count, samples = block.layout.nb_channels, block.samples
+        if block.format.is_planar and count >= PLANES:
+            self.packer = self.packer or av.AudioResampler(block.format.packed, block.layout, block.sample_rate)
+            (block,) = self.packer.resample(block)
         values = block.to_ndarray()  # (channels, samples) if planar, otherwise (1, samples * channels) interleaved
-        channels = values if block.format.is_planar else values.reshape(-1, block.layout.nb_channels).T
+        channels = values if block.format.is_planar else values.reshape(-1, count).T
         self.samples += _mix(channels).tobytes()
-        self.block = block.samples
+        self.block = samples
 
     def finish(self, end: float, start: float) -> np.ndarray:
         """The waveform, without what only fills the encoder's last block after `end`, led by silence from `start`."""
