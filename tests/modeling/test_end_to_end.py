@@ -1,0 +1,229 @@
+"""Processor and model together: silent prompts are stock LLaVA's, pipelines, training and LoRA work."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_models import VARIANTS, tiny_llava, tiny_sound_llava
+from tiny_processors import tiny_llava_processor, tiny_sound_processor
+from transformers import AutoModelForMultimodalLM, AutoProcessor, Trainer, TrainingArguments, pipeline
+
+import soundclip_hf  # noqa: F401  (registers the Auto classes)
+
+GREEDY = {"max_new_tokens": 6, "do_sample": False, "suppress_tokens": [0, 2, 3]}
+
+
+def picture(width=40, height=30, seed=0):
+    generator = np.random.default_rng(seed)
+    return Image.fromarray(generator.integers(0, 255, (height, width, 3), dtype=np.uint8))
+
+
+def sound(seconds=0.5, seed=0):
+    generator = np.random.default_rng(seed)
+    time = np.arange(int(16_000 * seconds)) / 16_000
+    return (0.3 * np.sin(2 * np.pi * generator.uniform(200, 900) * time)).astype(np.float32)
+
+
+def turn(*parts, text="What makes the sound?"):
+    return [{"role": "user", "content": [*parts, {"type": "text", "text": text}]}]
+
+
+def image_part(**kwargs):
+    return {"type": "image", "image": picture(**kwargs)}
+
+
+def audio_part(**kwargs):
+    return {"type": "audio", "audio": sound(**kwargs), "sampling_rate": 16_000}
+
+
+def prepare(processor, conversations, **kwargs):
+    return processor.apply_chat_template(
+        conversations,
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+        padding=True,
+        **kwargs,
+    )
+
+
+def answers(model, processor, conversations, **kwargs):
+    inputs = prepare(processor, conversations, **kwargs).to(model.device, model.dtype)
+    with torch.no_grad():
+        ids = model.generate(**inputs, **GREEDY)
+    return processor.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request):
+    return request.param
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_silent_batch_gives_stock_ids_logits_and_text(variant, dtype):
+    ours, stock = tiny_sound_processor(variant), tiny_llava_processor(variant)
+    stock.chat_template = ours.chat_template
+    conversations = [turn(image_part()), turn(image_part(width=20, height=60), text="And here?")]
+    inputs, expected = prepare(ours, conversations), prepare(stock, conversations)
+    assert inputs.keys() == expected.keys()
+    for key in expected:
+        assert torch.equal(inputs[key], expected[key]), key
+    hearing, deaf = tiny_sound_llava(variant, dtype), tiny_llava(variant, dtype)
+    inputs = inputs.to(hearing.device, dtype)
+    with torch.no_grad():
+        assert torch.equal(hearing(**inputs).logits, deaf(**inputs).logits)
+    assert answers(hearing, ours, conversations) == answers(deaf, stock, conversations)
+
+
+@pytest.mark.parametrize("patches", ["zero", "drop"])
+def test_mixed_batch_answers_as_single_prompts_do(variant, patches):
+    model, processor = tiny_sound_llava(variant), tiny_sound_processor(variant, sound_patches=patches)
+    conversations = [
+        turn(image_part(), audio_part()),
+        turn(image_part(width=60, height=20), text="Silent."),
+        turn(audio_part(seconds=1.3, seed=1)),
+        turn(text="No media at all"),
+        turn(image_part(), image_part(width=20, height=50), audio_part(seconds=0.3), audio_part(seed=2)),
+        turn(image_part(), image_part(seed=3), audio_part(seconds=0.2)),
+    ]
+    together = answers(model, processor, conversations)
+    alone = [answers(model, processor, [conversation])[0] for conversation in conversations]
+    assert together == alone
+
+
+@pytest.mark.parametrize("patches", ["zero", "drop"])
+def test_the_sound_changes_the_logits(variant, patches):
+    model, processor = tiny_sound_llava(variant), tiny_sound_processor(variant, sound_patches=patches)
+    logits = []
+    for seed in (0, 1):
+        inputs = prepare(processor, [turn(image_part(), audio_part(seed=seed))])
+        with torch.no_grad():
+            logits.append(model(**inputs).logits)
+    assert logits[0].shape == logits[1].shape
+    assert (logits[0] - logits[1]).abs().max() > 1e-4
+
+
+def test_call_that_contradicts_the_prompt(variant):
+    model, processor = tiny_sound_llava(variant), tiny_sound_processor(variant, sound_patches="drop")
+    inputs = prepare(processor, [turn(image_part(), audio_part())], sound_top_k=7)
+    with pytest.raises(ValueError, match="expanded for drop, k=7"):
+        model.generate(**inputs, sound_top_k=3)
+    with torch.no_grad():
+        info = model(**inputs, return_sound_info=True).sound_info[0]
+    assert info.k == 7
+    without = {key: value for key, value in inputs.items() if not key.startswith(("input_features", "sound_"))}
+    with pytest.raises(ValueError, match="image placeholders, expected"):
+        model.generate(**without)
+
+
+@pytest.fixture
+def repo(variant, tmp_path):
+    model = tiny_sound_llava(variant)
+    model.generation_config.suppress_tokens = GREEDY["suppress_tokens"]
+    model.save_pretrained(tmp_path)
+    tiny_sound_processor(variant).save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_quickstart(repo, variant):
+    processor = AutoProcessor.from_pretrained(repo)
+    model = AutoModelForMultimodalLM.from_pretrained(repo, dtype="auto", device_map="auto")
+    conversation = turn(image_part(), audio_part())
+    reference = answers(tiny_sound_llava(variant), tiny_sound_processor(variant), [conversation])
+    inputs = processor.apply_chat_template(
+        conversation, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+    ).to(model.device, model.dtype)
+    output = model.generate(**inputs, max_new_tokens=6)
+    assert processor.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True) == reference[0]
+
+
+@pytest.mark.parametrize("task", ["any-to-any", "image-text-to-text"])
+def test_pipelines_hear(repo, variant, task):
+    pipe = pipeline(task, model=str(repo))
+    texts = []
+    for seed in (0, 1):
+        conversation = [
+            {
+                "role": "user",
+                "content": [
+                    image_part(),
+                    {"type": "audio", "audio": sound(seed=seed), "sampling_rate": 16_000},
+                    {"type": "text", "text": "What makes the sound?"},
+                ],
+            }
+        ]
+        output = pipe(text=conversation, max_new_tokens=6, return_full_text=False)
+        texts.append(output[0]["generated_text"])
+        reference = answers(tiny_sound_llava(variant), tiny_sound_processor(variant), [conversation])
+        assert texts[-1] == reference[0]
+
+
+class Pairs(torch.utils.data.Dataset):
+    def __init__(self, processor):
+        self.rows = []
+        for seed in range(4):
+            batch = prepare(processor, [turn(image_part(seed=seed), audio_part(seed=seed))])
+            self.rows.append({key: value for key, value in batch.items()})
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        return self.rows[index]
+
+
+def collate(rows):
+    # Equal prompts and sound lengths: rows can be concatenated, slots count on.
+    batch = {key: torch.cat([row[key] for row in rows]) for key in rows[0]}
+    batch["sound_slots"] = torch.arange(len(rows))[:, None].expand(-1, 2).clone()
+    batch["labels"] = batch["input_ids"].masked_fill(batch["input_ids"] == 3, -100)
+    return batch
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_one_trainer_step_moves_the_projector_alone(variant, tmp_path, checkpointing):
+    model, processor = tiny_sound_llava(variant), tiny_sound_processor(variant)
+    model.freeze_base_model()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    arguments = TrainingArguments(
+        str(tmp_path),
+        max_steps=1,
+        per_device_train_batch_size=2,
+        learning_rate=1e-2,
+        report_to="none",
+        remove_unused_columns=False,
+        use_cpu=True,
+        activation_checkpointing=checkpointing,
+    )
+    Trainer(model, arguments, train_dataset=Pairs(processor), data_collator=collate).train()
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {name for name in before if name.startswith("model.audio_projection.")}
+
+
+def test_lora_on_the_language_model_travels_with_the_projector(variant, tmp_path):
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    processor = tiny_sound_processor(variant)
+    settings = LoraConfig(
+        r=2,
+        target_modules=r".*language_model.*\.(q|v)_proj",
+        modules_to_save=["audio_projection"],
+        init_lora_weights=False,
+    )
+    model = get_peft_model(tiny_sound_llava(variant), settings)
+    adapted = [name for name, _ in model.named_parameters() if "lora_" in name]
+    assert adapted
+    assert all("language_model" in name for name in adapted)
+    inputs = prepare(processor, [turn(image_part(), audio_part())])
+    with torch.no_grad():
+        for parameter in model.base_model.model.model.audio_projection.parameters():
+            parameter.add_(0.1)
+        expected = model(**inputs).logits
+        assert not torch.allclose(expected, tiny_sound_llava(variant)(**inputs).logits, atol=1e-3)
+    model.save_pretrained(tmp_path)
+    loaded = PeftModel.from_pretrained(tiny_sound_llava(variant), tmp_path).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(**inputs).logits, expected)
+        merged = loaded.merge_and_unload()
+        torch.testing.assert_close(merged(**inputs).logits, expected, rtol=0, atol=1e-4)
