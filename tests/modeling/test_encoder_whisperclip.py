@@ -190,7 +190,7 @@ def test_checkpoint_without_the_encoder_is_refused(tmp_path):
     save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
     model.config.save_pretrained(tmp_path)
     with pytest.raises(
-        ValueError, match=r"no weights for 15 parameters of Whisper's encoder \(first: encoder.layers.1"
+        ValueError, match=r"lacks 15 weights of WhisperClipModel \(first: encoder.layers.1"
     ):
         WhisperClipModel.from_pretrained(tmp_path)
 

@@ -24,6 +24,28 @@ class AudioEncoderPreTrainedModel(PreTrainedModel):
     input_modalities = "audio"
     supports_gradient_checkpointing = True
     window_ndim: int = 2
+    # Parameters that a checkpoint of the original may lack (by the last part of their names).
+    _may_be_fresh: tuple[str, ...] = ()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """
+        As in transformers, but strict: a checkpoint that lacks weights would leave a part of the encoder random.
+
+        Raises:
+            ValueError: If the checkpoint lacks weights of this class.
+        """
+        wants_info = kwargs.pop("output_loading_info", False)
+        kwargs["output_loading_info"] = True
+        loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        model, info = loaded
+        missing = sorted(key for key in info["missing_keys"] if key.rpartition(".")[2] not in cls._may_be_fresh)
+        if missing and pretrained_model_name_or_path is not None:
+            raise ValueError(
+                f"{pretrained_model_name_or_path} lacks {len(missing)} weights of {cls.__name__} (first: "
+                f"{missing[0]}), which would be random: it is a checkpoint of another encoder or of another shape."
+            )
+        return (model, info) if wants_info else model
 
     def encode_windows(
         self, features: Tensor, mask: Tensor | None, **kwargs: Any

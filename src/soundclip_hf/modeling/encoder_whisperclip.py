@@ -37,6 +37,7 @@ class WhisperClipModel(AudioEncoderPreTrainedModel):
 
     config: WhisperClipConfig
     window_ndim = 2
+    _may_be_fresh = ("layer_weight_logits",)
     _no_split_modules = ["WhisperEncoderLayer"]
     _keys_to_ignore_on_load_unexpected = [r"^(model\.)?decoder\.", r"^proj_out\."]
     _supports_sdpa = True
@@ -64,10 +65,11 @@ class WhisperClipModel(AudioEncoderPreTrainedModel):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         """
-        Load an own checkpoint, or the encoder of a Whisper one (the decoder is left behind).
+        Load an own checkpoint, or the encoder of a Whisper one (the decoder is left behind); fields of the
+        configuration can be given as keywords.
 
         Raises:
-            ValueError: If the checkpoint lacks weights of the encoder, which would leave it random.
+            ValueError: If the checkpoint lacks weights of the encoder.
         """
         if kwargs.get("config") is None and pretrained_model_name_or_path is not None:
             hub = {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
@@ -77,17 +79,7 @@ class WhisperClipModel(AudioEncoderPreTrainedModel):
                 own = {field.name for field in fields(WhisperClipConfig)} - {"dtype"}  # type: ignore[arg-type]
                 given = {name: kwargs.pop(name) for name in own & set(kwargs)}
                 kwargs["config"] = WhisperClipConfig.from_dict(values, **given)
-        wants_info = kwargs.pop("output_loading_info", False)
-        kwargs["output_loading_info"] = True
-        loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
-        model, info = loaded
-        missing = sorted(key for key in info["missing_keys"] if key.startswith("encoder."))
-        if missing and pretrained_model_name_or_path is not None:
-            raise ValueError(
-                f"{pretrained_model_name_or_path} has no weights for {len(missing)} parameters of Whisper's encoder "
-                f"(first: {missing[0]}): this is no Whisper checkpoint of this shape, and they would be random."
-            )
-        return (model, info) if wants_info else model
+        return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
 
     def fused_layers(self) -> tuple[int, int]:
         """First and last layer, counted from 1, that enter `z_a`."""
