@@ -1,4 +1,4 @@
-"""SoundLlavaProcessor: silent batches are the stock processor's, the token table holds, batches equal single samples."""
+"""SoundLlavaProcessor: silent batches are the stock processor's, the token table holds, batches equal single rows."""
 
 import inspect
 import io
@@ -601,11 +601,10 @@ def test_sound_longer_than_a_window_is_not_cut():
 
 
 def test_a_tokenizer_without_the_image_token_is_refused():
+    tokenizer, parts = tiny_tokenizer(), tiny_sound_processor("llava")
+    tokenizer.image_token = "<picture>"
     with pytest.raises(ValueError, match="image_token='<picture>': the tokenizer has no such token"):
-        tokenizer = tiny_tokenizer()
-        tokenizer.image_token = "<picture>"
-        parts = tiny_sound_processor("llava")
-        SoundLlavaProcessor(parts.image_processor, tokenizer, parts.feature_extractor, image_token="<picture>")
+        SoundLlavaProcessor(parts.image_processor, tokenizer, parts.feature_extractor)
 
 
 def test_wav_bytes_of_eight_channels():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..media import Clip, read_clip
+from .processor_arguments import check_int
 from .sound_pairing import PairedSlot, SoundPlan, pair_sounds
 
 _MISSING = object()
@@ -167,6 +168,7 @@ def _read_video(part: dict, options: ChatOptions, where: str) -> tuple[list[dict
     """Image parts of a video part, and its sound."""
     source = _source(part, _VIDEO_KEYS, options, where)
     count, with_sound = part.get("num_frames", options.num_frames), part.get("load_audio", options.load_audio)
+    check_int("num_frames", count, 1)
     if not options.load:
         return [{"type": "image"} for _ in range(count)], (_MISSING, None) if with_sound else None
     clip = source
