@@ -19,7 +19,7 @@ from .configuration_soundclip import SoundLlavaConfig
 from .fingerprint import differences, fingerprint
 
 ADAPTER_NAME = "soundclip_adapter.safetensors"
-# What a quantiser must leave alone: ours in full precision, and LLaVA's small parts, whose values the fingerprint reads.
+# What a quantiser must leave alone: our parts, and LLaVA's small ones, whose values the fingerprint reads.
 NOT_QUANTIZED = ["audio_projection", "audio_tower", "multi_modal_projector", "vision_tower", "lm_head"]
 
 _HUB_KWARGS = ("cache_dir", "force_download", "local_files_only", "token", "proxies")
@@ -78,16 +78,16 @@ class AdapterLoadingMixin:
                     "base_model_name_or_path. Pass base_model_name_or_path=… to from_pretrained."
                 )
             kwargs = {key: value for key, value in kwargs.items() if key not in ("revision", "subfolder")}
-            source, revision = config.base_model_name_or_path, config.base_model_revision
+            source, revision = str(config.base_model_name_or_path), config.base_model_revision
         else:
-            source, revision = name, kwargs.pop("revision", None)
+            source, revision = str(name), kwargs.pop("revision", None)
         if revision is not None:
             kwargs["revision"] = revision
         with _quiet_loading_report():
             model, info = super().from_pretrained(  # type: ignore[misc]
                 source, *model_args, config=config, output_loading_info=True, **kwargs
             )
-        loaded_own = _check_base_keys(model, info, str(source))
+        loaded_own = _check_base_keys(model, info, source)
         if not loaded_own:
             _settle_dtypes(model)
         encoder = config.audio_encoder_name_or_path
@@ -279,9 +279,9 @@ def _load_adapter(model: Any, file: str, name: str) -> None:
     ]
     if missing or unexpected or reshaped:
         raise ValueError(
-            f"The adapter {name!r} does not fit its config.json. Missing in {ADAPTER_NAME}: {_named(missing) or 'none'}. "
-            f"Unknown to the model: {_named(unexpected) or 'none'}. Other shape (file against model): "
-            f"{_named(reshaped) or 'none'}."
+            f"The adapter {name!r} does not fit its config.json. Missing in {ADAPTER_NAME}: "
+            f"{_named(missing) or 'none'}. Unknown to the model: {_named(unexpected) or 'none'}. Other shape "
+            f"(file against model): {_named(reshaped) or 'none'}."
         )
     stored = model.config.vision_fingerprint
     if stored is not None:
@@ -290,8 +290,8 @@ def _load_adapter(model: Any, file: str, name: str) -> None:
         if different:
             raise ValueError(
                 f"The adapter {name!r} was made for another vision tower than that of "
-                f"{model.config.base_model_name_or_path!r} (adapter against base): {'; '.join(different)}. Use the base "
-                "that the adapter names, or align a new adapter for this tower."
+                f"{model.config.base_model_name_or_path!r} (adapter against base): {'; '.join(different)}. Use the "
+                "base that the adapter names, or align a new adapter for this tower."
             )
     for part in _OWN_PARTS:
         prefix = part + "."

@@ -51,7 +51,8 @@ def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
     if not close.all():
         first = int((~close).nonzero()[0])
         said.append(
-            f"{int((~close).sum())} of {len(want)} sampled weights (the first: {want[first]:.6g} against {have[first]:.6g})"
+            f"{int((~close).sum())} of {len(want)} sampled weights "
+            f"(the first: {want[first]:.6g} against {have[first]:.6g})"
         )
     return said
 

@@ -1,8 +1,7 @@
-"""SoundLlava: LLaVA-1.5 and LLaVA-1.6 whose visual tokens carry a sound; pixels, sound features and ids in, text out."""
+"""SoundLlava: LLaVA-1.5 and LLaVA-1.6 whose visual tokens carry a sound; pictures, sounds and ids in, text out."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,14 +11,15 @@ from transformers import initialization as init
 from transformers.cache_utils import Cache
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
 from transformers.generation import GenerationMixin
-from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.auto import modeling_auto
 from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
 from transformers.models.llava_next.modeling_llava_next import LlavaNextModel, image_size_to_num_patches
-from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils import can_return_tuple
 
 from .adapter import AdapterLoadingMixin
 from .configuration_soundclip import SoundLlavaConfig
+from .outputs import SoundLlavaCausalLMOutputWithPast, SoundLlavaImageFeatures, SoundLlavaModelOutputWithPast
 from .projector import AlignmentProjector
 from .slots import Slot, check_placeholders, pair_slots, plan_slots
 from .substitution import SoundInfo, assemble_slots
@@ -42,49 +42,6 @@ _ENCODER_INPUTS = (
     "sound_alignment",
     "sound_alpha",
 )
-
-
-@dataclass
-class SoundLlavaImageFeatures(BaseModelOutputWithPooling):
-    """
-    Args:
-        pooler_output (`list[torch.Tensor]`):
-            One `(tokens, hidden_size)` tensor per visual slot, in placeholder order.
-        sound_info (`list[SoundInfo]`, *optional*):
-            What the sound did to each slot; `None` for a silent batch.
-    """
-
-    sound_info: list[SoundInfo] | None = None
-
-
-@dataclass
-class SoundLlavaModelOutputWithPast(BaseModelOutputWithPast):
-    """`BaseModelOutputWithPast` with the visual tokens (`image_hidden_states`) and `sound_info`."""
-
-    image_hidden_states: Tensor | None = None
-    sound_info: list[SoundInfo] | None = None
-
-
-@dataclass
-class SoundLlavaCausalLMOutputWithPast(ModelOutput):
-    """
-    Args:
-        loss (`torch.Tensor` of shape `(1,)`, *optional*): Language modeling loss, with `labels`.
-        logits (`torch.Tensor` of shape `(batch, sequence, vocab_size)`): Scores before the softmax.
-        past_key_values (`Cache`, *optional*): Keys and values of the language model.
-        hidden_states, attentions (`tuple`, *optional*): Of the language model, on request.
-        image_hidden_states (`torch.Tensor` of shape `(visual tokens, hidden_size)`, *optional*): What was put in place
-            of the placeholders.
-        sound_info (`list[SoundInfo]`, *optional*): With `return_sound_info=True`, one entry per visual slot.
-    """
-
-    loss: Tensor | None = None
-    logits: Tensor | None = None
-    past_key_values: Cache | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
-    image_hidden_states: Tensor | None = None
-    sound_info: list[SoundInfo] | None = None
 
 
 class SoundLlavaPreTrainedModel(AdapterLoadingMixin, PreTrainedModel):
@@ -125,7 +82,7 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel):
         # The ears come first: device_map="auto" fills devices in this order and must not offload them.
         # from_pretrained sets dtype in sub-configurations, but not in this one, two levels down.
         self.audio_tower = AutoModel.from_config(config.sound_config.audio_config, dtype=torch.get_default_dtype())
-        self.audio_projection = AlignmentProjector(config.sound_config)
+        self.audio_projection = AlignmentProjector(config.sound_config)  # type: ignore[arg-type]
         self.vision_tower = AutoModel.from_config(config.vision_config)
         self.sound_substitution = SoundClipVisionTower()
         self.multi_modal_projector = LlavaMultiModalProjector(config)
@@ -177,8 +134,8 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel):
         width = self.config.sound_config.audio_embedding_dim
         if sound_embeds.ndim != 2 or sound_embeds.shape[1] != width:
             raise ValueError(
-                f"sound_embeds has shape {tuple(sound_embeds.shape)}, expected (sounds, {width}): pooled outputs of the "
-                f"{self.config.sound_config.audio_config.model_type!r} encoder."
+                f"sound_embeds has shape {tuple(sound_embeds.shape)}, expected (sounds, {width}): pooled outputs of "
+                f"the {self.config.sound_config.audio_config.model_type!r} encoder."
             )
         aligned = self.audio_projection(sound_embeds, alignment=alignment, alpha=alpha)
         if not torch.compiler.is_compiling() and not torch.isfinite(aligned).all():
@@ -359,7 +316,8 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel):
         if rows != list(range(len(features))):
             features = features[rows]
         first_rows = features[:, :1] if strategy == "full" and self.image_newline is not None else None
-        # LLaVA-1.6's tile packing has no place for CLS; under "full" the base view's is put in front, as its processor counts.
+        # LLaVA-1.6's tile packing has no place for CLS; under "full" the base view's goes in front, as its processor
+        # counts it.
         if strategy == "default" or first_rows is not None:
             features = features[:, 1:]
         projected = self.multi_modal_projector(features)
@@ -632,8 +590,8 @@ def _has_media(encoder_inputs: dict[str, Any]) -> bool:
     slots = encoder_inputs.get("sound_slots")
     if slots is not None and len(slots):
         raise ValueError(
-            f"sound_slots has {len(slots)} slots, but neither pixel_values, input_features nor sound_embeds was passed: "
-            "the prompt was expanded for media that did not come with it."
+            f"sound_slots has {len(slots)} slots, but no pixel_values, input_features or sound_embeds came with it: "
+            "the prompt was expanded for media that did not come."
         )
     return False
 

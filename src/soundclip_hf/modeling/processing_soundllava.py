@@ -164,7 +164,6 @@ class SoundLlavaProcessor(ProcessorMixin):
         text: str | Sequence[str] | None = None,
         audio: Any = None,
         *,
-        videos: None = None,
         sampling_rate: int | None = None,
         sound_patches: str | None = None,
         sound_top_k: Any = None,
@@ -182,8 +181,6 @@ class SoundLlavaProcessor(ProcessorMixin):
                 `[[None, wav]]`. Per sample: none, one (for every image), or one per image; without images each sound
                 is a slot. A sound is a path, URL, bytes, array (with `sampling_rate`), datasets-style dict or
                 torchcodec decoder; it is resampled to the feature extractor's rate and mixed to mono.
-            videos:
-                Not taken here: `apply_chat_template` reads clips.
             sampling_rate (`int`, *optional*):
                 The rate of bare arrays.
             sound_patches (`str`, *optional*):
@@ -208,8 +205,6 @@ class SoundLlavaProcessor(ProcessorMixin):
             TypeError: For an unknown argument.
         """
         check_call_arguments(kwargs, self.image_processor)
-        if videos is not None:
-            raise ValueError('videos: pass a clip to `apply_chat_template` as {"type": "video", "path": ...}.')
         sound_patches = sound_patches or self.sound_patches
         check_choice("sound_patches", sound_patches)
         texts = _as_list(text)

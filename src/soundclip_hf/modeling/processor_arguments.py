@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, get_args
 
-from transformers.processing_utils import AudioKwargs, ImagesKwargs, ProcessingKwargs, TextKwargs
+from transformers.processing_utils import AudioKwargs, ImagesKwargs, ProcessingKwargs, TextKwargs, VideosKwargs
 
 from .configuration_soundclip import BudgetScope, PatchMode, SelectStrategy
 
@@ -35,17 +35,24 @@ def check_int(name: str, value: Any, smallest: int) -> None:
         raise ValueError(f"{name}={value!r}: must be an int >= {smallest}.")
 
 
-def check_call_arguments(arguments: Mapping[str, Any], image_processor: Any) -> None:
+def check_call_arguments(arguments: dict[str, Any], image_processor: Any) -> None:
     """
     Refuse what the stock processor would ignore.
 
     Args:
-        arguments: Keyword arguments beyond the processor's own, flat or in `text_kwargs`, `images_kwargs`.
+        arguments: Keyword arguments beyond the processor's own, flat or in `text_kwargs`, `images_kwargs`. Those of a
+            video are taken out if they are `None`: pipelines pass them on.
         image_processor: Knows further arguments.
 
     Raises:
         TypeError: For an unknown argument.
+        ValueError: For videos.
     """
+    if arguments.pop("videos", None) is not None:
+        raise ValueError('videos: pass a clip to `apply_chat_template` as {"type": "video", "path": ...}.')
+    for name in set(VideosKwargs.__annotations__) - set(ImagesKwargs.__annotations__):
+        if name in arguments and arguments[name] is None:
+            arguments.pop(name)
     text, images = set(TextKwargs.__annotations__), set(ImagesKwargs.__annotations__)
     images |= set(getattr(getattr(image_processor, "valid_kwargs", None), "__annotations__", {}))
     flat = {"common_kwargs", "return_metadata", *ProcessingKwargs.__annotations__, *AudioKwargs.__annotations__}

@@ -1,4 +1,4 @@
-"""Which image and which sound each visual slot holds, and its patch budget: read from tensors, checked, never guessed."""
+"""Which image and which sound each visual slot holds, and its patch budget: read from tensors, never guessed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ def pair_slots(sound_slots: Any, num_images: int, num_sounds: int) -> list[tuple
     images = sorted(image for image, _ in pairs if image >= 0)
     if images != list(range(num_images)):
         raise ValueError(
-            f"sound_slots names the image rows {images}, but pixel_values has {num_images} images: each one is named once."
+            f"sound_slots names the image rows {images}, but pixel_values has {num_images} images: name each one once."
         )
     sounds = {sound for _, sound in pairs if sound >= 0}
     if sounds != set(range(num_sounds)):
@@ -152,9 +152,9 @@ def check_placeholders(slots: Sequence[Slot], placeholders: Sequence[int]) -> No
             raise ValueError(_mismatch(sample, found, taken))
     if remaining:
         raise ValueError(
-            f"The prompts hold {sum(placeholders)} image placeholders, expected {sum(s.num_tokens for s in slots)}: none "
-            f"is left for the last {len(remaining)} of {len(slots)} slots. Prepare prompt, images and sounds in one "
-            "processor call."
+            f"The prompts hold {sum(placeholders)} image placeholders, expected {sum(s.num_tokens for s in slots)}: "
+            f"none is left for the last {len(remaining)} of {len(slots)} slots. Prepare prompt, images and sounds in "
+            "one processor call."
         )
 
 
@@ -170,8 +170,9 @@ def _first_views(pairs: Sequence[tuple[int, int]], geometries: Sequence[SlotGeom
 def _mismatch(sample: int, found: int, taken: Sequence[Slot]) -> str:
     parts = " + ".join(f"{slot.num_tokens} ({_describe(slot)})" for slot in taken) or "0 (no image or sound left)"
     return (
-        f"Sample {sample} has {found} image placeholders, expected {parts}. A prompt expanded for a sound must come with "
-        "it, and a sound needs a prompt that was expanded for it: prepare prompt, images and sounds in one processor call."
+        f"Sample {sample} has {found} image placeholders, expected {parts}. A prompt expanded for a sound must come "
+        "with it, and a sound needs a prompt that was expanded for it: prepare prompt, images and sounds in one "
+        "processor call."
     )
 
 

@@ -1,4 +1,4 @@
-"""The vision tower with an ear: pixels to the hidden states that LLaVA consumes, with the sound substituted into them."""
+"""The vision tower with an ear: pixels to the hidden states that LLaVA consumes, the sound substituted into them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

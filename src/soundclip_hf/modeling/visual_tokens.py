@@ -1,4 +1,4 @@
-"""How many LLM tokens a visual slot takes, from its geometry and its sound: the one count that processor and model share."""
+"""How many LLM tokens a visual slot takes, from its geometry and its sound: one count for processor and model."""
 
 from dataclasses import dataclass
 
@@ -90,7 +90,8 @@ def image_slot(
     """
     if grid_pinpoints is None:
         return SlotGeometry(patches_per_side**2)
-    assert image_size is not None and tile_size is not None
+    if image_size is None or tile_size is None:
+        raise ValueError("LLaVA-1.6 slots need image_size and tile_size beside grid_pinpoints.")
     height, width = (int(value) for value in image_size)
     best_height, best_width = select_best_resolution((height, width), grid_pinpoints)
     rows, columns = best_height // tile_size, best_width // tile_size
