@@ -64,5 +64,5 @@ def load_golden(name: str) -> Golden:
 def assert_close(actual: torch.Tensor, expected: torch.Tensor, atol: float, what: str) -> None:
     """Shapes equal and the largest difference at most `atol`; the message has the figure."""
     assert actual.shape == expected.shape, f"{what}: shape {tuple(actual.shape)}, expected {tuple(expected.shape)}"
-    difference = float((actual.float() - expected.float()).abs().max())
+    difference = float((actual.detach().float() - expected.detach().float()).abs().max())
     assert difference <= atol, f"{what}: max difference {difference:.2e} > {atol:.0e}"

@@ -29,6 +29,7 @@ class SoundClapModel(AudioEncoderPreTrainedModel):
 
     config: SoundClapConfig
     window_ndim = 2
+    _projection_class: type[nn.Module] = ClapProjectionLayer
     _may_be_fresh = ("relative_position_index",)
     _no_split_modules = ["ClapAudioStage"]
     _keys_to_ignore_on_load_unexpected = [r"^text_model\.", r"^text_projection\.", r"^logit_scale_[at]$"]
@@ -36,7 +37,7 @@ class SoundClapModel(AudioEncoderPreTrainedModel):
     def __init__(self, config: SoundClapConfig) -> None:
         super().__init__(config)
         self.audio_model = ClapAudioModel(config)
-        self.audio_projection = ClapProjectionLayer(config)
+        self.audio_projection = self._projection_class(config)
         self.post_init()
 
     @torch.no_grad()
@@ -58,8 +59,7 @@ class SoundClapModel(AudioEncoderPreTrainedModel):
                 f"input_features have {frames} frames of {mels} mel bins, expected 1..{longest} frames of "
                 f"num_mel_bins={self.config.num_mel_bins}."
             )
-        dtype = self.audio_projection.linear1.weight.dtype
-        output = self.audio_model(input_features=features[:, None].to(dtype), **kwargs)
+        output = self.audio_model(input_features=features[:, None].to(self.dtype), **kwargs)
         output.pooler_output = self.audio_projection(output.pooler_output)
         return output
 
