@@ -17,8 +17,8 @@ class MsClapFeatureExtractor(SoundClapFeatureExtractor):
     r"""
     The features of Microsoft's CLAP of 2023, without its randomness: a sound shorter than `max_length_s` is repeated
     and cut to that length (`repeat`), a longer one is cut into consecutive windows, the last one partial and then
-    repeated, where the original takes one window at a random place. A rest shorter than one frame (`fft_window_size` samples) is
-    left out. The model averages `z_a` over the windows.
+    repeated, where the original takes one window at a random place. A rest shorter than one frame (`fft_window_size`
+    samples) is left out. The model averages `z_a` over the windows.
 
     The sound is at 44.1 kHz, but the original builds its mel filters for 32 kHz and 50 to 14000 Hz (`models/config.py`;
     microsoft/CLAP issue 38), while its `config_2023.yml` and paper say 44.1 kHz and 8000 Hz. The default is what the
