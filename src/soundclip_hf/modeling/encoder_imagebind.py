@@ -151,7 +151,7 @@ class ImageBindAudioModel(AudioEncoderPreTrainedModel):
         """
         Embed clips `(n, 1, num_mel_bins, num_frames)`. The frames that pad a clip are part of the network's input, so
         `mask` has no effect. `last_hidden_state` is `(n, 1 + num_patches, hidden_size)`, before the head's LayerNorm;
-        `pooler_output` `(n, projection_dim)` is fp32 in a half-precision model too until it is averaged.
+        `pooler_output` `(n, projection_dim)` is fp32 in a half-precision model too.
         """
         expected = (1, self.config.num_mel_bins, self.config.num_frames)
         if tuple(features.shape[1:]) != expected:

@@ -1,0 +1,116 @@
+"""Every origin: what is missing, unknown or of another shape is named; the way back is bitwise."""
+
+import logging
+
+import pytest
+import torch
+from golden import load_golden
+from transformers import CLIPVisionConfig, CLIPVisionModel
+
+from soundclip_hf.conversion import ORIGINS, from_original, looks_like, to_original
+
+GOLDEN = {"imagebind": "imagebind", "wav2clip": "wav2clip"}
+# Entries of each checkpoint's other parts, as the released files have them.
+OTHERS = {
+    "imagebind": [
+        "modality_preprocessors.vision.cls_token",
+        "modality_preprocessors.text.mask",
+        "modality_preprocessors.depth.rgbt_stem.proj.0.weight",
+        "modality_trunks.thermal.blocks.0.attn.bias_k",
+        "modality_trunks.imu.blocks.5.mlp.fc1.weight",
+        "modality_heads.text.proj.1.weight",
+        "modality_postprocessors.imu.1.log_logit_scale",
+    ],
+    "wav2clip": ["image_transform.sequential.0.weight", "loss_scale"],
+}
+
+
+@pytest.fixture(scope="module", params=sorted(GOLDEN))
+def case(request):
+    name = request.param
+    return name, load_golden(GOLDEN[name]).state_dict
+
+
+@pytest.fixture(scope="module")
+def converted(case):
+    name, state = case
+    return from_original(name, state)[0]
+
+
+def test_round_trip_is_bitwise(case, converted):
+    name, state = case
+    back = to_original(converted)
+    assert sorted(back) == sorted(state)
+    for key, value in state.items():
+        assert torch.equal(back[key], value.reshape(back[key].shape)), key
+    assert looks_like(back) == name
+    assert not converted.training
+
+
+def test_does_not_share_memory_with_the_checkpoint(case, converted):
+    _, state = case
+    theirs = {value.data_ptr() for value in state.values() if value.numel()}
+    assert not theirs & {value.data_ptr() for value in converted.state_dict().values()}
+
+
+def test_other_parts_are_left_behind_and_told(case, converted, caplog):
+    name, state = case
+    extra = dict.fromkeys(OTHERS[name], torch.zeros(2))
+    origin = ORIGINS[name]
+    logger = logging.getLogger("transformers")
+    logger.propagate = True
+    try:
+        with caplog.at_level("WARNING"):
+            weights = origin.convert({**extra, **state}, converted.state_dict())
+    finally:
+        logger.propagate = False
+    assert weights.keys() == converted.state_dict().keys()
+    assert f"{len(extra)} of {len(extra) + len(state)} entries belong to other parts" in caplog.text
+
+
+def test_problems_are_listed_together(case, converted):
+    name, state = case
+    keys = [key for key in state if key.endswith("weight")]
+    bad = {key: value for key, value in state.items() if key != keys[1]}
+    bad[keys[2]] = torch.zeros(3)
+    bad["surprise.weight"] = torch.zeros(1)
+    with pytest.raises(ValueError, match="does not fit") as caught:
+        ORIGINS[name].convert(bad, converted.state_dict())
+    message = str(caught.value)
+    assert f"1 missing: {keys[1]}" in message
+    assert "1 unknown: surprise.weight" in message
+    assert f"1 of another shape: {keys[2]} (3,) for {tuple(state[keys[2]].shape)}" in message
+
+
+def test_another_encoders_checkpoint_is_named(case):
+    name, state = case
+    for other in ORIGINS:
+        if other != name:
+            with pytest.raises(ValueError, match=f"no checkpoint of {other}: it looks like {name}"):
+                from_original(other, state)
+    with pytest.raises(ValueError, match=r"no encoder known here \(a, b …\)"):
+        from_original(name, {"a": torch.zeros(1), "b": torch.zeros(1)})
+    with pytest.raises(ValueError, match="none at all"):
+        from_original(name, {})
+
+
+def test_an_imagebind_checkpoint_without_its_audio_trunk():
+    with pytest.raises(ValueError, match=r"looks like imagebind \(without its audio trunk\)"):
+        from_original("imagebind", {"modality_trunks.vision.blocks.0.norm_1.weight": torch.zeros(1)})
+
+
+def test_another_spectrogram_window_is_refused():
+    state = load_golden("wav2clip").state_dict
+    key = "audio_encoder.spectrogram.window"
+    with pytest.raises(ValueError, match=f"another value than the formula's: {key}"):
+        from_original("wav2clip", {**state, key: torch.hamming_window(512)})
+    model, _ = from_original("wav2clip", {k: v for k, v in state.items() if k != key})
+    assert torch.equal(to_original(model)[key], state[key])
+
+
+def test_unknown_names():
+    with pytest.raises(ValueError, match="encoder_name='vggish': must be one of imagebind"):
+        from_original("vggish", {})
+    config = CLIPVisionConfig(num_hidden_layers=1, hidden_size=8, intermediate_size=8, num_attention_heads=1)
+    with pytest.raises(ValueError, match="CLIPVisionModel has no original format here"):
+        to_original(CLIPVisionModel(config))

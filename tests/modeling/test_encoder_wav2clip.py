@@ -1,0 +1,225 @@
+"""Wav2CLIP against its golden vectors, timm's own forward, and torch.stft; batches, dtypes, long and short sound."""
+
+import numpy as np
+import pytest
+import timm
+import torch
+from encoder_checks import (
+    check_bad_sounds,
+    check_batch_equals_single,
+    check_compiles,
+    check_fresh_weights_are_finite,
+    check_gradient_checkpointing,
+    check_half_precision,
+    check_saves_and_loads,
+    check_wrong_shape,
+    embed,
+    noise,
+    randomise,
+)
+from golden import assert_close, fill, load_golden
+
+from soundclip_hf.conversion import from_original
+from soundclip_hf.modeling.configuration_wav2clip import Wav2ClipConfig
+from soundclip_hf.modeling.encoder_wav2clip import Wav2ClipModel
+from soundclip_hf.modeling.feature_extraction_wav2clip import Wav2ClipFeatureExtractor
+
+RATE = 16000
+LENGTHS = [noise(1.0, RATE, 1), noise(0.4, RATE, 2), noise(0.733, RATE, 3), noise(0.04, RATE, 4)]
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return load_golden("wav2clip")
+
+
+@pytest.fixture(scope="module")
+def official(golden):
+    return from_original("wav2clip", golden.state_dict)
+
+
+@pytest.fixture
+def tiny():
+    torch.manual_seed(0)
+    config = Wav2ClipConfig(depths=(1, 1, 1, 2), channels=(64, 16, 24, 32), projection_dim=20)
+    return randomise(Wav2ClipModel(config))
+
+
+@pytest.fixture
+def extractor():
+    return Wav2ClipFeatureExtractor()
+
+
+def features(golden, statistics, **kwargs):
+    extractor = Wav2ClipFeatureExtractor(statistics=statistics, **kwargs)
+    return extractor(golden.sounds(), sampling_rate=RATE, return_tensors="pt")
+
+
+# ---- golden ----
+
+
+def test_golden_front_end(golden):
+    extractor = Wav2ClipFeatureExtractor()
+    power = torch.from_numpy(np.stack([extractor.power_spectrogram(sound) for sound in golden.sounds()]))[:, None]
+    torch.testing.assert_close(power, golden["spectrogram"], rtol=1e-4, atol=1e-5)
+    for statistics, name in (("item", "normalized_single"), ("batch", "normalized_batch")):
+        made = features(golden, statistics)["input_features"]
+        assert_close(made[..., ::2, ::2], golden[name], 1e-4, name)
+
+
+def test_golden_stages(golden, official):
+    model, _ = official
+    net, seen = model.backbone, {}
+    points = {"stem": net.maxpool} | {f"layer{n}": getattr(net, f"layer{n}")[-1].act2 for n in (1, 2, 3, 4)}
+    handles = [
+        module.register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out.clone()}))
+        for name, module in points.items()
+    ]
+    handles.append(model.projection.register_forward_pre_hook(lambda _m, args: seen.update(pooled=args[0])))
+    with torch.no_grad():
+        z = model(**features(golden, "batch")).pooler_output
+    for handle in handles:
+        handle.remove()
+    for name, step in {"stem": 4, "layer1": 4, "layer2": 3, "layer3": 2, "layer4": 1}.items():
+        assert_close(seen[name][:, ::8, ::step, ::step], golden[f"{name}_sub"], 1e-4, name)
+    assert_close(seen["pooled"], golden["pooled_batch"], 1e-4, "pooled_batch")
+    assert_close(z, golden["embedding_batch"], 1e-4, "embedding_batch")
+
+
+def test_golden_embedding(golden, official):
+    model, extractor = official
+    z = embed(model, extractor, golden.sounds())
+    assert_close(z, golden["embedding_single"], 1e-4, "embedding_single")
+    assert_close(z, golden["embedding_single_float64"], 1e-4, "embedding_single_float64")
+    assert_close(embed(model, extractor, golden.sounds()[1])[0], golden["embedding_single"][1], 1e-4, "item 1 alone")
+    assert float((z[0] - golden["embedding_single"][1]).abs().max()) > 1e-3, "the items do not differ"
+    assert float((z - golden["embedding_batch"]).abs().max()) > 1e-3, "the statistics do not differ"
+    with torch.no_grad():
+        pooled = model(**features(golden, "item")).last_hidden_state.mean((-2, -1))
+    assert_close(pooled, golden["pooled_single"], 1e-4, "pooled_single")
+
+
+def test_golden_frames(golden, official):
+    """The original's frame mode: one second per frame, normalised together."""
+    model, _ = official
+    windows = features(golden, "item", max_length_s=1.0)["input_features"]
+    assert windows.shape[:2] == (2, 3)
+    with torch.no_grad():
+        frames = model(windows[0]).pooler_output
+        mean = model(windows[:1]).pooler_output
+    assert_close(frames.T[None], golden["frames_item0"], 1e-4, "frames_item0")
+    assert_close(mean[0], frames.mean(0), 1e-6, "mean over windows")
+
+
+# ---- against independent paths ----
+
+
+@pytest.mark.parametrize("salt", ["one", "two", "three"])
+def test_other_weights_and_sounds(golden, salt):
+    state = golden.salted(salt)
+    model, extractor = from_original("wav2clip", state)
+    sounds = fill().audio("other", RATE, 1.3, 2, salt).astype(np.float32) / 32768
+    net = timm.create_model("resnet18", pretrained=False, in_chans=1, num_classes=0).eval()
+    net.load_state_dict({k.removeprefix("audio_encoder."): v for k, v in state.items() if "audio_encoder" in k})
+    prefix = "audio_transform.sequential."
+    for sound, z in zip(sounds, embed(model, extractor, list(sounds)), strict=True):
+        spectrum = torch.stft(torch.from_numpy(sound), 512, 353, window=torch.hann_window(512), return_complex=True)
+        x = (spectrum.abs() ** 2 + 1e-7).log()
+        with torch.no_grad():
+            x = net(((x - x.mean()) / (x.std() + 1e-9))[None, None])
+            x = torch.relu(x @ state[f"{prefix}0.weight"].T + state[f"{prefix}0.bias"])
+            x = x @ state[f"{prefix}3.weight"].T + state[f"{prefix}3.bias"]
+        assert_close(z, x[0], 2e-5, "embedding")
+
+
+def test_power_spectrogram_is_a_fourier_transform(extractor):
+    sound = noise(0.1, RATE)
+    padded = np.pad(sound.astype(np.float64), 256, mode="reflect")
+    n = np.arange(512)
+    frame = padded[353 * 2 : 353 * 2 + 512] * np.hanning(513)[:-1]
+    expected = np.abs(np.exp(-2j * np.pi * np.outer(np.arange(257), n) / 512) @ frame) ** 2
+    np.testing.assert_allclose(extractor.power_spectrogram(sound)[:, 2], expected, rtol=1e-3, atol=1e-5)
+
+
+# ---- what every encoder must hold ----
+
+
+def test_batch_equals_single(tiny, extractor):
+    check_batch_equals_single(tiny, extractor, LENGTHS)
+
+
+def test_batch_equals_single_at_full_size(official):
+    check_batch_equals_single(*official, [noise(1.0, RATE, 1), noise(0.7, RATE, 2)])
+
+
+def test_padding_may_hold_anything(tiny, extractor):
+    inputs = extractor(LENGTHS, sampling_rate=RATE, return_tensors="pt")
+    poisoned = inputs["input_features"].masked_fill(inputs["input_features_mask"][:, :, None] == 0, float("nan"))
+    with torch.no_grad():
+        z = tiny(poisoned, inputs["input_features_mask"]).pooler_output
+        assert torch.equal(z, tiny(**inputs).pooler_output)
+
+
+def test_long_sound_is_the_mean_of_its_windows(tiny):
+    sound = noise(2.3, RATE)
+    extractor = Wav2ClipFeatureExtractor(max_length_s=1.0)
+    inputs = extractor(sound, sampling_rate=RATE, return_tensors="pt")
+    assert inputs["input_features_mask"].sum(-1).tolist() == [[46, 46, 14]]
+    values = inputs["input_features"][0].transpose(1, 2)[inputs["input_features_mask"][0] == 1]
+    assert abs(float(values.mean())) < 1e-5
+    assert abs(float(values.std()) - 1) < 1e-5
+    with torch.no_grad():
+        each = [
+            tiny(window[None, :, :count]).pooler_output
+            for window, count in zip(inputs["input_features"][0], (46, 46, 14), strict=True)
+        ]
+    assert_close(embed(tiny, extractor, sound)[0], torch.cat(each).mean(0), 1e-5, "mean")
+    other = embed(tiny, extractor, [noise(0.5, RATE, 5), sound])[1]
+    assert_close(other, embed(tiny, extractor, sound)[0], 1e-5, "in a batch")
+
+
+def test_saves_and_loads(tiny, tmp_path):
+    check_saves_and_loads(tiny, Wav2ClipFeatureExtractor(statistics="batch", max_length_s=0.8), LENGTHS, tmp_path)
+
+
+def test_fresh_weights(tiny):
+    check_fresh_weights_are_finite(tiny)
+
+
+@pytest.mark.parametrize(("dtype", "closeness"), [(torch.bfloat16, 0.999), (torch.float16, 0.9999)])
+def test_half_precision(tiny, extractor, tmp_path, dtype, closeness):
+    check_half_precision(tiny, extractor, LENGTHS, tmp_path, dtype, closeness)
+
+
+@pytest.mark.parametrize("with_mask", [True, False])
+def test_compiles_without_graph_breaks(tiny, extractor, with_mask):
+    check_compiles(tiny, extractor, LENGTHS, with_mask)
+
+
+def test_gradient_checkpointing(tiny, extractor):
+    check_gradient_checkpointing(tiny, extractor, LENGTHS[:2])
+
+
+def test_batch_norm_stays_as_it_was_in_training(tiny, extractor):
+    before = {name: buffer.clone() for name, buffer in tiny.named_buffers()}
+    expected = embed(tiny, extractor, LENGTHS)
+    assert torch.equal(embed(torch.nn.Sequential(tiny).train()[0], extractor, LENGTHS), expected)
+    assert all(torch.equal(buffer, before[name]) for name, buffer in tiny.named_buffers())
+
+
+def test_bad_sounds(extractor):
+    check_bad_sounds(extractor, 512)
+
+
+def test_bad_settings():
+    with pytest.raises(ValueError, match="statistics='both'"):
+        Wav2ClipFeatureExtractor(statistics="both")
+    with pytest.raises(ValueError, match="n_fft=400 gives 201"):
+        Wav2ClipFeatureExtractor(n_fft=400)
+    with pytest.raises(ValueError, match="there are four stages"):
+        Wav2ClipConfig(depths=(1, 2))
+
+
+def test_wrong_shape(tiny):
+    check_wrong_shape(tiny, torch.zeros(1, 128, 50), None, "128 frequency bins.*expected.*257")
+    check_wrong_shape(tiny, torch.zeros(1, 257, 50), torch.ones(1, 51), "51 frames.*50")
