@@ -1,0 +1,44 @@
+"""The command `soundclip`. Its modules import torch and transformers inside the commands, so that help is fast."""
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from .describe import describe
+from .env import env
+
+app = typer.Typer(
+    help="Sound for LLaVA: ask about pictures and clips, with their sound inside the visual tokens.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    # Boxes would break an error message over several lines.
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(no_args_is_help=False)(describe)
+app.command()(env)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"soundclip {version('soundclip-hf')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app(prog_name="soundclip")
+
+
+__all__ = ["app", "main"]

@@ -1,0 +1,5 @@
+"""`python -m soundclip_hf.cli`."""
+
+from . import main
+
+main()

@@ -1,0 +1,100 @@
+"""What a command says: results on stdout, everything else on stderr, and an exit code for each kind of failure."""
+
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+FAILED, USAGE = 1, 2
+
+# Tracebacks of errors that are reported in one line; `--debug` shows them.
+log = logging.getLogger("soundclip_hf.cli")
+
+
+class CliError(Exception):
+    """A failure whose message, one line, names what is wrong and how to mend it."""
+
+    code = FAILED
+
+
+class UsageError(CliError):
+    """The command line itself is wrong."""
+
+    code = USAGE
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error in one line; the kind is named where the message alone says little."""
+    text = " ".join(str(error).split())
+    if isinstance(error, (CliError, ValueError, OSError)) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def result(values: dict[str, Any]) -> None:
+    """One JSON object, on a line of its own."""
+    print(json_line(values), flush=True)
+
+
+def json_line(values: dict[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False)
+
+
+def note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def warn(text: str) -> None:
+    note(f"warning: {text}")
+
+
+@contextmanager
+def reporting(debug: bool) -> Iterator[None]:
+    """Turn what goes wrong inside into one line on stderr and an exit code; with `debug` the traceback comes first."""
+    shown, handler = warnings.showwarning, logging.StreamHandler(sys.stderr)
+    if debug:
+        log.addHandler(handler)
+        log.setLevel(logging.DEBUG)
+    else:
+        # Python's own format names a line of library code, which says nothing to who runs a command.
+        warnings.showwarning = lambda message, *_, **__: warn(" ".join(str(message).split()))
+    try:
+        yield
+    except (typer.Exit, typer.Abort):
+        raise
+    except KeyboardInterrupt:
+        note("error: interrupted")
+        raise typer.Exit(130) from None
+    except BrokenPipeError:
+        # The reader has gone; what is still buffered must not raise again when Python closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(FAILED) from None
+    except Exception as error:
+        log.debug("traceback of the error below", exc_info=True)
+        note(f"error: {one_line(error)}")
+        raise typer.Exit(error.code if isinstance(error, CliError) else FAILED) from None
+    finally:
+        warnings.showwarning = shown
+        log.removeHandler(handler)
+        log.setLevel(logging.NOTSET)
+
+
+__all__ = [
+    "FAILED",
+    "USAGE",
+    "CliError",
+    "UsageError",
+    "json_line",
+    "log",
+    "note",
+    "one_line",
+    "reporting",
+    "result",
+    "warn",
+]
