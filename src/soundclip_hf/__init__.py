@@ -1,10 +1,12 @@
 """Sound for LLaVA. Importing the package registers its classes with transformers' Auto classes; it needs no network."""
 
-from .modeling import encoder_whisperclip as _encoders  # noqa: F401  (registers the encoders)
+from . import modeling as _modeling  # noqa: F401  (registers every class)
+from .media import read_clip
 from .modeling.configuration_soundclip import SoundClipConfig, SoundLlavaConfig
 from .modeling.configuration_whisperclip import WhisperClipConfig
 from .modeling.encoder_whisperclip import WhisperClipModel
 from .modeling.modeling_soundllava import SoundLlava, SoundLlavaForConditionalGeneration
+from .modeling.processing_soundllava import SoundLlavaProcessor
 
 __version__ = "0.1.0"
 
@@ -13,6 +15,8 @@ __all__ = [
     "SoundLlava",
     "SoundLlavaConfig",
     "SoundLlavaForConditionalGeneration",
+    "SoundLlavaProcessor",
     "WhisperClipConfig",
     "WhisperClipModel",
+    "read_clip",
 ]

@@ -19,13 +19,12 @@ from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
     AutoModelForMultimodalLM,
-    BitsAndBytesConfig,
     LlavaForConditionalGeneration,
     LlavaNextForConditionalGeneration,
 )
 
 from soundclip_hf import SoundLlava, WhisperClipModel
-from soundclip_hf.modeling.adapter import ADAPTER_NAME, NOT_QUANTIZED
+from soundclip_hf.modeling.adapter import ADAPTER_NAME
 
 SAMPLES = [Sample([((40, 20), 1)]), Sample([((28, 28), None)], text=(21, 22))]
 
@@ -319,23 +318,3 @@ def test_another_model_type_is_refused(tmp_path):
     tiny_vision_config().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="clip_vision_model"):
         SoundLlava.from_pretrained(tmp_path)
-
-
-@pytest.mark.parametrize("given", [None, ["lm_head", "my_module"]])
-def test_quantisation_spares_the_small_parts(given, monkeypatch, tmp_path):
-    tiny_sound_llava("llava").save_pretrained(tmp_path)
-    seen = {}
-
-    def loading(cls, name, *args, **kwargs):
-        seen.update(kwargs)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("transformers.PreTrainedModel.from_pretrained", classmethod(loading))
-    settings = BitsAndBytesConfig(load_in_4bit=True, llm_int8_skip_modules=given)
-    with pytest.raises(KeyboardInterrupt):
-        SoundLlava.from_pretrained(tmp_path, quantization_config=settings)
-    spared = seen["quantization_config"].llm_int8_skip_modules
-    assert set(NOT_QUANTIZED) <= set(spared)
-    assert settings.llm_int8_skip_modules == given
-    if given:
-        assert "my_module" in spared

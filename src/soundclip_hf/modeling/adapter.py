@@ -19,8 +19,10 @@ from .configuration_soundclip import SoundLlavaConfig
 from .fingerprint import differences, fingerprint
 
 ADAPTER_NAME = "soundclip_adapter.safetensors"
-# What a quantiser must leave alone: our parts, and LLaVA's small ones, whose values the fingerprint reads.
-NOT_QUANTIZED = ["audio_projection", "audio_tower", "multi_modal_projector", "vision_tower", "lm_head"]
+# What a quantiser must leave alone: our parts, and LLaVA's small ones, whose values the fingerprint reads. Patterns
+# match from the start of a module's name, which begins with "model." in SoundLlavaForConditionalGeneration.
+_SPARED = ("audio_projection", "audio_tower", "multi_modal_projector", "vision_tower")
+NOT_QUANTIZED = ["lm_head", *_SPARED, *(f"model.{part}" for part in _SPARED)]
 
 _HUB_KWARGS = ("cache_dir", "force_download", "local_files_only", "token", "proxies")
 _OWN_PARTS = ("audio_tower", "audio_projection")

@@ -1,0 +1,72 @@
+"""4- and 8-bit language models with full-precision ears."""
+
+import pytest
+import torch
+from tiny_inputs import MIXED, build_inputs
+from tiny_models import tiny_llava, tiny_sound_llava, tiny_text_config
+from torch import nn
+from transformers import BitsAndBytesConfig
+from transformers.quantizers.quantizers_utils import should_convert_module
+
+from soundclip_hf import SoundLlava
+from soundclip_hf.modeling.adapter import NOT_QUANTIZED
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["for generation", "bare model"])
+def test_only_the_language_model_is_offered_to_a_quantiser(whole):
+    model = tiny_sound_llava("llava_next")
+    model = model if whole else model.model
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    offered = [name for name in linear if should_convert_module(name, NOT_QUANTIZED)]
+    assert offered == [name for name in linear if "language_model" in name]
+    assert offered
+
+
+@pytest.mark.parametrize("given", [None, ["lm_head", "my_module"]])
+def test_the_list_is_added_to_what_the_caller_spares(given, monkeypatch, tmp_path):
+    tiny_sound_llava("llava").save_pretrained(tmp_path)
+    seen = {}
+
+    def loading(cls, name, *args, **kwargs):
+        seen.update(kwargs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("transformers.PreTrainedModel.from_pretrained", classmethod(loading))
+    settings = BitsAndBytesConfig(load_in_4bit=True, llm_int8_skip_modules=given)
+    with pytest.raises(KeyboardInterrupt):
+        SoundLlava.from_pretrained(tmp_path, quantization_config=settings)
+    spared = seen["quantization_config"].llm_int8_skip_modules
+    assert set(NOT_QUANTIZED) | set(given or ()) == set(spared)
+    assert settings.llm_int8_skip_modules == given
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_quantised_model_hears(bits, tmp_path):
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    base, repo = tmp_path / "base", tmp_path / "adapter"
+    text = {"text_config": tiny_text_config(hidden_size=64, intermediate_size=128)}  # 4-bit blocks hold 64 values
+    tiny_llava("llava", **text).save_pretrained(base)
+    model = tiny_sound_llava("llava", **text)
+    model.config.base_model_name_or_path = str(base)
+    model.save_pretrained(repo, adapter_only=True)
+    settings = (
+        BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.bfloat16)
+        if bits == 4
+        else BitsAndBytesConfig(load_in_8bit=True)
+    )
+    quantised = SoundLlava.from_pretrained(repo, quantization_config=settings, dtype=torch.bfloat16, device_map="cpu")
+    name = f"Linear{bits}bit" if bits == 4 else "Linear8bitLt"
+    packed = {key for key, module in quantised.named_modules() if type(module).__name__ == name}
+    assert packed
+    assert all("language_model" in key for key in packed)
+    assert quantised.dtype == torch.bfloat16
+    assert quantised.model.audio_projection.fc1.weight.dtype == torch.float32
+    inputs = build_inputs(quantised, MIXED, dtype=torch.bfloat16)
+    other = {**inputs, "sound_embeds": inputs["sound_embeds"].flip(0)}
+    with torch.no_grad():
+        heard = quantised(**inputs).logits
+        full = model(**build_inputs(model, MIXED)).logits
+        # 4-bit weights of a tiny random model are coarse: its logits point the same way, no more is asked of them.
+        agreement = torch.cosine_similarity(heard.float().flatten(), full.flatten(), dim=0)
+        assert agreement > {4: 0.9, 8: 0.99}[bits]
+        assert (heard - quantised(**other).logits).abs().max() > 0.3
