@@ -199,10 +199,9 @@ def test_the_default_strategy_drops_the_sounds_row():
 def test_get_num_multimodal_tokens(variant):
     processor = real(variant)
     sizes = [[720, 1280], [500, 500]]
-    data = processor._get_num_multimodal_tokens(image_sizes=sizes, audio_lengths=[16000, 48000])
+    data = processor._get_num_multimodal_tokens(image_sizes=sizes)
     batch = processor([picture(*size) for size in sizes], ["<image>", "<image>"], return_tensors="pt", padding=True)
     assert data.num_image_tokens == image_tokens(batch)
-    assert data.num_audio_tokens == [577, 577]
     assert data.num_image_patches == [1, 1]
 
 

@@ -7,6 +7,7 @@ import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..media import Clip, read_clip
@@ -187,4 +188,14 @@ def _read_video(part: dict, options: ChatOptions, where: str) -> tuple[list[dict
     return [{"type": "image", "image": frame} for frame in frames], sound
 
 
-__all__ = ["ChatOptions", "rewrite_conversations"]
+def default_chat_template(tokenizer: Any, image_token: str) -> str:
+    """The template of a base that brings none: its tokenizer's if that one knows images, else LLaVA-1.5's."""
+    own = getattr(tokenizer, "chat_template", None)
+    # A tokenizer's template is often that of the text-only model, which has no place for images.
+    if isinstance(own, str) and "image" in own:
+        return own
+    template = Path(__file__).with_name("chat_template.jinja").read_text(encoding="utf-8")
+    return template.replace("<image>", image_token)
+
+
+__all__ = ["ChatOptions", "default_chat_template", "rewrite_conversations"]

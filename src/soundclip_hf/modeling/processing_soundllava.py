@@ -1,7 +1,6 @@
 """Pictures, sounds and text in; the tensors of `SoundLlavaForConditionalGeneration` out."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,13 @@ from transformers.processing_utils import MultiModalData
 from transformers.utils import logging
 
 from ..media import load_sound
-from .chat_messages import ChatOptions, rewrite_conversations
+from .chat_messages import ChatOptions, default_chat_template, rewrite_conversations
 from .configuration_soundclip import SoundClipConfig, SoundLlavaConfig
 from .llava_parts import parts_of_llava
-from .processor_arguments import CHOICES, check_call_arguments, check_choice, check_int
+from .processor_arguments import check_call_arguments, check_choice, check_fields
 from .prompt_markers import PromptMarkers
-from .slot_counts import slot_budgets, slot_geometries, slot_token_counts, view_size
-from .sound_pairing import PairedSlot, SoundPlan, plan_sounds
-from .visual_tokens import sound_only_slot
+from .slot_counts import check_truncation, slot_budgets, slot_geometries, slot_token_counts
+from .sound_pairing import SoundPlan, plan_sounds
 
 logger = logging.get_logger(__name__)
 
@@ -73,7 +71,7 @@ class SoundLlavaProcessor(ProcessorMixin):
         sound_select_strategy: str = "full",
     ) -> None:
         image_token = getattr(tokenizer, "image_token", None) or image_token
-        chat_template = chat_template or _default_chat_template(tokenizer, image_token)
+        chat_template = chat_template or default_chat_template(tokenizer, image_token)
         super().__init__(image_processor, tokenizer, feature_extractor, chat_template=chat_template)
         if llava_variant is None:
             llava_variant = "llava_next" if hasattr(image_processor, "image_grid_pinpoints") else "llava"
@@ -88,29 +86,7 @@ class SoundLlavaProcessor(ProcessorMixin):
         self.patch_budget_scope = patch_budget_scope
         self.sound_select_strategy = sound_select_strategy
         self.image_token_id = tokenizer.convert_tokens_to_ids(image_token)
-        self._check_fields()
-
-    def _check_fields(self) -> None:
-        for name in CHOICES:
-            check_choice(name, getattr(self, name))
-        check_int("patch_size", self.patch_size, 1)
-        check_int("sound_top_k", self.sound_top_k, 0)
-        if self.num_additional_image_tokens != 1:
-            raise ValueError(
-                f"num_additional_image_tokens={self.num_additional_image_tokens}: must be 1, the [CLS] row of the "
-                "vision tower, whose place the sound takes."
-            )
-        if not self.audio_token or self.audio_token == self.image_token:
-            raise ValueError(f"audio_token={self.audio_token!r}: must be a text other than image_token.")
-        if self.image_token_id is None or self.image_token_id == self.tokenizer.unk_token_id:
-            raise ValueError(
-                f"image_token={self.image_token!r}: the tokenizer has no such token; take the base LLaVA's tokenizer."
-            )
-        if self.llava_variant == "llava_next" and not hasattr(self.image_processor, "image_grid_pinpoints"):
-            raise ValueError(
-                f"llava_variant='llava_next': {type(self.image_processor).__name__} has no image_grid_pinpoints; pass "
-                "a LlavaNextImageProcessor."
-            )
+        check_fields(self)
 
     @classmethod
     def from_llava(
@@ -283,7 +259,14 @@ class SoundLlavaProcessor(ProcessorMixin):
                     "(`generate(..., sound_top_k=...)`), or `sound_patches='drop'` to the processor."
                 )
         text_inputs = {}
-        counts = self._token_counts(slots, geometries, budgets)
+        counts = slot_token_counts(
+            slots,
+            geometries,
+            budgets,
+            scope=self.patch_budget_scope,
+            select_strategy=self.vision_feature_select_strategy,
+            sound_select_strategy=self.sound_select_strategy,
+        )
         if texts is not None:
             text_inputs = self._tokenize(texts, plan, counts, merged)
         rows = iter(range(len(pictures)))
@@ -298,16 +281,6 @@ class SoundLlavaProcessor(ProcessorMixin):
         return_tensors = merged["text_kwargs"].get("return_tensors")
         return BatchFeature(data, tensor_type=return_tensors, skip_tensor_conversion=self.skip_tensor_conversion)
 
-    def _token_counts(self, slots: Sequence[PairedSlot], geometries: Sequence, budgets: Sequence[int]) -> list[int]:
-        return slot_token_counts(
-            slots,
-            geometries,
-            budgets,
-            scope=self.patch_budget_scope,
-            select_strategy=self.vision_feature_select_strategy,
-            sound_select_strategy=self.sound_select_strategy,
-        )
-
     def _tokenize(
         self, texts: list[str], plan: SoundPlan, counts: Sequence[int], merged: dict[str, Any]
     ) -> dict[str, Any]:
@@ -321,26 +294,13 @@ class SoundLlavaProcessor(ProcessorMixin):
         )
         expanded, offsets = self.get_text_with_replacements(list(texts), [self.image_token * count for count in counts])
         text_inputs = dict(self.tokenizer(expanded, **text_kwargs))
-        self._check_truncation(text_inputs["input_ids"], plan, counts, text_kwargs)
+        found = [int((np.asarray(ids) == self.image_token_id).sum()) for ids in text_inputs["input_ids"]]
+        check_truncation(found, plan, counts, text_kwargs.get("max_length") or self.tokenizer.model_max_length)
         if with_offsets:
             text_inputs["text_replacement_offsets"] = offsets
         if with_types:
             text_inputs["mm_token_type_ids"] = self.create_mm_token_type_ids(text_inputs["input_ids"])
         return text_inputs
-
-    def _check_truncation(
-        self, input_ids: Any, plan: SoundPlan, counts: Sequence[int], text_kwargs: Mapping[str, Any]
-    ) -> None:
-        remaining = iter(counts)
-        for index, (ids, sample) in enumerate(zip(input_ids, plan.samples)):
-            expected = sum(next(remaining) for _ in sample)
-            found = int((np.asarray(ids) == self.image_token_id).sum())
-            if found != expected:
-                limit = text_kwargs.get("max_length") or self.tokenizer.model_max_length
-                raise ValueError(
-                    f"sample {index}: truncation to {limit} tokens would leave {found} of {expected} image tokens; "
-                    "raise max_length or leave truncation out."
-                )
 
     def apply_chat_template(  # type: ignore[override]
         self,
@@ -409,18 +369,10 @@ class SoundLlavaProcessor(ProcessorMixin):
         prompts = [self._markers.from_slots(prompt, slots) for prompt, slots in zip(prompts, plan.samples)]
         return prompts if batched else prompts[0]
 
-    def _get_num_multimodal_tokens(
-        self, image_sizes: Any = None, audio_lengths: Any = None, **kwargs: Any
-    ) -> MultiModalData:
-        """Placeholders of silent images of `(height, width)`, and of sounds without image."""
+    def _get_num_multimodal_tokens(self, image_sizes: Any = None, **kwargs: Any) -> MultiModalData:
+        """Placeholders of silent images of `(height, width)`."""
         stock: Any = self.stock_processor
-        counts = stock._get_num_multimodal_tokens(image_sizes=image_sizes, **kwargs)
-        if audio_lengths is not None:
-            geometry = sound_only_slot(view_size(self.image_processor) // self.patch_size)
-            budget = -1 if self.sound_patches == "zero" else self.sound_top_k
-            counts.num_audio_tokens = self._token_counts([PairedSlot(False, 0)], [geometry], [budget])
-            counts.num_audio_tokens *= len(audio_lengths)
-        return counts
+        return stock._get_num_multimodal_tokens(image_sizes=image_sizes, **kwargs)
 
     @property
     def model_input_names(self) -> list[str]:
@@ -438,15 +390,6 @@ def _as_list(text: Any) -> list[str] | None:
 
 def _flat(images: Any) -> list[Any]:
     return [] if images is None else list(make_flat_list_of_images(images))  # type: ignore[arg-type]
-
-
-def _default_chat_template(tokenizer: Any, image_token: str) -> str:
-    own = getattr(tokenizer, "chat_template", None)
-    # A tokenizer's template is often that of the text-only model, which cannot render images.
-    if isinstance(own, str) and "image" in own:
-        return own
-    template = Path(__file__).with_name("chat_template.jinja").read_text(encoding="utf-8")
-    return template.replace("<image>", image_token)
 
 
 AutoProcessor.register(SoundLlavaConfig, SoundLlavaProcessor, exist_ok=True)

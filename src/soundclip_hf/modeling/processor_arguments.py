@@ -8,7 +8,7 @@ from transformers.processing_utils import AudioKwargs, ImagesKwargs, ProcessingK
 
 from .configuration_soundclip import BudgetScope, PatchMode, SelectStrategy
 
-CHOICES: dict[str, Sequence[str]] = {
+_CHOICES: dict[str, Sequence[str]] = {
     "llava_variant": ("llava", "llava_next"),
     "vision_feature_select_strategy": get_args(SelectStrategy),
     "sound_patches": get_args(PatchMode),
@@ -22,8 +22,8 @@ def check_choice(name: str, value: Any) -> None:
     Raises:
         ValueError: If the field `name` does not allow `value`.
     """
-    if value not in CHOICES[name]:
-        raise ValueError(f"{name}={value!r}: must be one of {', '.join(map(repr, CHOICES[name]))}.")
+    if value not in _CHOICES[name]:
+        raise ValueError(f"{name}={value!r}: must be one of {', '.join(map(repr, _CHOICES[name]))}.")
 
 
 def check_int(name: str, value: Any, smallest: int) -> None:
@@ -33,6 +33,33 @@ def check_int(name: str, value: Any, smallest: int) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
         raise ValueError(f"{name}={value!r}: must be an int >= {smallest}.")
+
+
+def check_fields(processor: Any) -> None:
+    """
+    Raises:
+        ValueError: If a field has a value that it does not allow, or fields and parts do not fit.
+    """
+    for name in _CHOICES:
+        check_choice(name, getattr(processor, name))
+    check_int("patch_size", processor.patch_size, 1)
+    check_int("sound_top_k", processor.sound_top_k, 0)
+    if processor.num_additional_image_tokens != 1:
+        raise ValueError(
+            f"num_additional_image_tokens={processor.num_additional_image_tokens}: must be 1, the [CLS] row of the "
+            "vision tower, whose place the sound takes."
+        )
+    if not processor.audio_token or processor.audio_token == processor.image_token:
+        raise ValueError(f"audio_token={processor.audio_token!r}: must be a text other than image_token.")
+    if processor.image_token_id is None or processor.image_token_id == processor.tokenizer.unk_token_id:
+        raise ValueError(
+            f"image_token={processor.image_token!r}: the tokenizer has no such token; take the base LLaVA's tokenizer."
+        )
+    if processor.llava_variant == "llava_next" and not hasattr(processor.image_processor, "image_grid_pinpoints"):
+        raise ValueError(
+            f"llava_variant='llava_next': {type(processor.image_processor).__name__} has no image_grid_pinpoints; pass "
+            "a LlavaNextImageProcessor."
+        )
 
 
 def check_call_arguments(arguments: dict[str, Any], image_processor: Any) -> None:
@@ -69,4 +96,4 @@ def _refuse(arguments: Mapping[str, Any], known: set[str], where: str) -> None:
             raise TypeError(f"Unexpected argument {name!r}{where}." + (f" Did you mean {near[0]!r}?" if near else ""))
 
 
-__all__ = ["CHOICES", "check_call_arguments", "check_choice", "check_int"]
+__all__ = ["check_call_arguments", "check_choice", "check_fields", "check_int"]

@@ -86,6 +86,27 @@ def slot_token_counts(
     return counts
 
 
+def check_truncation(found: Sequence[int], plan: SoundPlan, counts: Sequence[int], limit: int) -> None:
+    """
+    Args:
+        found: Image tokens in each tokenised sample.
+        plan: The slots of each sample.
+        counts: Tokens of each slot.
+        limit: The length that prompts were cut to.
+
+    Raises:
+        ValueError: If a sample lost image tokens, with the numbers.
+    """
+    remaining = iter(counts)
+    for index, (left, sample) in enumerate(zip(found, plan.samples, strict=True)):
+        expected = sum(next(remaining) for _ in sample)
+        if left != expected:
+            raise ValueError(
+                f"sample {index}: truncation to {limit} tokens would leave {left} of {expected} image tokens; raise "
+                "max_length or leave truncation out."
+            )
+
+
 def slot_budgets(
     sound_top_k: Any, plan: SoundPlan, geometries: Sequence[SlotGeometry], scope: str, default: int
 ) -> list[int]:
@@ -137,4 +158,4 @@ def slot_budgets(
     return budgets
 
 
-__all__ = ["slot_budgets", "slot_geometries", "slot_token_counts", "view_size"]
+__all__ = ["check_truncation", "slot_budgets", "slot_geometries", "slot_token_counts", "view_size"]
