@@ -7,7 +7,6 @@ import wave
 import numpy as np
 import pytest
 from tiny_processors import SAMPLING_RATE, picture, sound, tiny_feature_extractor, tiny_image_processor, tiny_tokenizer
-from transformers_tests import shared_tests
 
 from soundclip_hf.modeling.processing_soundllava import SoundLlavaProcessor
 
@@ -21,7 +20,9 @@ FAILURES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["llava", "llava_next"])
 def test_processor_tests_of_transformers(variant, tmp_path, monkeypatch):
-    common = shared_tests("test_processing_common")
+    from shared_transformers import load
+
+    common = load("test_processing_common")
     image_path, sound_path = tmp_path / "image.png", tmp_path / "sound.wav"
     picture().save(image_path)
     with wave.open(str(sound_path), "wb") as file:
