@@ -68,3 +68,21 @@ def check(output, tokens: Tensor, audio: Tensor, k: int | Tensor, mode: str = "z
     torch.testing.assert_close(
         bits(output.tokens), bits(rows(tokens, audio, kept, k, mode)), rtol=0, atol=0, msg="tokens differ bitwise"
     )
+
+
+def draw_case(seed: int, dtype: torch.dtype, batch: int, patches: int, dim: int, kind: str):
+    """Tokens and sound of one kind: heavy tailed as CLIP's, small integers (many exact ties), or with odd values."""
+    generator = torch.Generator().manual_seed(seed)
+    tokens = torch.randn(batch, patches + 1, dim, generator=generator)
+    audio = torch.randn(batch, dim, generator=generator)
+    if kind == "clip":
+        tokens[..., : max(1, dim // 64)] *= 30
+    elif kind == "integers":
+        tokens, audio = tokens.round(), audio.round()
+    elif kind == "odd" and patches:
+        where = torch.randint(patches, (4,), generator=generator) + 1
+        tokens[0, where[0]] = float("nan")
+        tokens[0, where[1], 0] = float("inf")
+        tokens[0, where[2]] = 0.0
+        tokens[0, where[3]] = -0.0
+    return tokens.to(dtype), audio

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from algorithm1 import bits, check
+from algorithm1 import bits, check, draw_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,24 +18,6 @@ def reference(*args, **kwargs) -> SubstitutionOutput:
 
 
 IMPLEMENTATIONS = [substitute_tokens, reference]
-
-
-def draw_case(seed: int, dtype: torch.dtype, batch: int, patches: int, dim: int, kind: str):
-    """Tokens and sound of one kind: heavy tailed as CLIP's, small integers (many exact ties), or with odd values."""
-    generator = torch.Generator().manual_seed(seed)
-    tokens = torch.randn(batch, patches + 1, dim, generator=generator)
-    audio = torch.randn(batch, dim, generator=generator)
-    if kind == "clip":
-        tokens[..., : max(1, dim // 64)] *= 30
-    elif kind == "integers":
-        tokens, audio = tokens.round(), audio.round()
-    elif kind == "odd" and patches:
-        where = torch.randint(patches, (4,), generator=generator) + 1
-        tokens[0, where[0]] = float("nan")
-        tokens[0, where[1], 0] = float("inf")
-        tokens[0, where[2]] = 0.0
-        tokens[0, where[3]] = -0.0
-    return tokens.to(dtype), audio
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

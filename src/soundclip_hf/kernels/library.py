@@ -1,6 +1,8 @@
 """The operator behind `substitute_tokens`, registered with torch for autograd, `torch.compile` and export."""
 
+import functools
 import re
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -36,11 +38,24 @@ def compute(
     with torch.no_grad():
         if tokens.device.type == "cpu":
             return cpu.substitute(tokens, audio, k, budgets, drop, valid, out)
+        fused = _fused() if tokens.device.type == "cuda" else None
+        if fused is not None and fused.supports(tokens, drop):
+            return fused.substitute(tokens, audio, k, budgets, drop, valid, out)
         mode = "drop" if drop else "zero"
         result, kept, similarity = reference_substitution(
             tokens, audio, k if budgets is None else budgets, mode=mode, valid=valid
         )
         return (result if out is None else out.copy_(result)), kept, similarity
+
+
+@functools.cache
+def _fused() -> ModuleType | None:
+    # Imported here because nothing but a CUDA tensor needs Triton, which some installations of torch lack.
+    try:
+        from . import fused
+    except ImportError:
+        return None
+    return fused
 
 
 def _substitute_out(
