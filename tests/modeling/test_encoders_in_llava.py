@@ -1,0 +1,90 @@
+"""Every encoder inside SoundLlava by configuration alone: both variants, projected and raw, zero and drop."""
+
+import pytest
+import torch
+from tiny_models import VARIANTS, tiny_audio_config, tiny_sound_llava
+from tiny_processors import picture, sound, tiny_image_processor, tiny_tokenizer
+from transformers import AutoModel, AutoProcessor
+
+import soundclip_hf  # noqa: F401  registers the Auto classes
+from soundclip_hf.modeling.configuration_clap import SoundClapConfig
+from soundclip_hf.modeling.configuration_imagebind import ImageBindAudioConfig
+from soundclip_hf.modeling.configuration_msclap import MsClapConfig
+from soundclip_hf.modeling.configuration_peav import PeAvAudioConfig
+from soundclip_hf.modeling.configuration_wav2clip import Wav2ClipConfig
+from soundclip_hf.modeling.feature_extraction_clap import SoundClapFeatureExtractor
+from soundclip_hf.modeling.feature_extraction_imagebind import ImageBindFeatureExtractor
+from soundclip_hf.modeling.feature_extraction_msclap import MsClapFeatureExtractor
+from soundclip_hf.modeling.feature_extraction_peav import PeAvFeatureExtractor
+from soundclip_hf.modeling.feature_extraction_wav2clip import Wav2ClipFeatureExtractor
+from soundclip_hf.modeling.feature_extraction_whisperclip import WhisperClipFeatureExtractor
+from soundclip_hf.modeling.processing_soundllava import SoundLlavaProcessor
+
+HTSAT = {
+    "spec_size": 64,
+    "num_mel_bins": 16,
+    "window_size": 4,
+    "depths": [1, 1],
+    "num_attention_heads": [2, 4],
+    "patch_embeds_hidden_size": 8,
+    "hidden_size": 16,
+    "projection_dim": 24,
+    "initializer_factor": 10.0,
+}
+DAC = {"downsampling_ratios": [2, 8, 10, 12], "encoder_hidden_size": 2, "codebook_dim": 8, "hidden_size": 8}
+TRANSFORMER = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+# d_a is below, at or above the tiny vision tower's width of 32.
+ENCODERS = {
+    "whisperclip": (tiny_audio_config(), WhisperClipFeatureExtractor(window="short")),
+    "whisper": (tiny_audio_config(layer_fusion="final"), WhisperClipFeatureExtractor(window="short")),
+    "clap": (SoundClapConfig(**HTSAT), SoundClapFeatureExtractor(feature_size=16, max_length_s=1)),
+    "msclap": (
+        MsClapConfig(**{**HTSAT, "projection_dim": 40}),
+        MsClapFeatureExtractor(feature_size=16, max_length_s=1),
+    ),
+    "peav": (
+        PeAvAudioConfig(**TRANSFORMER, intermediate_size=32, head_dim=12, dac_config=DAC, projection_dim=32),
+        PeAvFeatureExtractor(),
+    ),
+    "imagebind": (
+        ImageBindAudioConfig(**TRANSFORMER, intermediate_size=32, projection_dim=40),
+        ImageBindFeatureExtractor(),
+    ),
+    "wav2clip": (Wav2ClipConfig(channels=[4, 8, 8, 16], projection_dim=24), Wav2ClipFeatureExtractor()),
+}
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.filterwarnings("ignore:.*padded to one clip")
+def test_hears_through_any_encoder(variant, name, tmp_path):
+    config, extractor = ENCODERS[name]
+    model = tiny_sound_llava(variant, sound={"audio_config": config})
+    assert type(model.model.audio_tower) is type(AutoModel.from_config(config))
+    processor = SoundLlavaProcessor(
+        tiny_image_processor(variant), tiny_tokenizer(), extractor, patch_size=7, sound_top_k=5
+    )
+    processor.save_pretrained(tmp_path)
+    processor = AutoProcessor.from_pretrained(tmp_path)
+    assert type(processor.feature_extractor) is type(extractor)
+
+    rate = extractor.sampling_rate
+    sounds = [sound(0.4, seed=1, rate=rate), sound(0.25, seed=2, rate=rate) * 0.3]
+    for patches in ("zero", "drop"):
+        inputs = processor(
+            images=[picture(), picture(seed=1)],
+            audio=sounds,
+            text=2 * ["<image><audio> what"],
+            sampling_rate=rate,
+            sound_patches=patches,
+            padding=True,
+            return_tensors="pt",
+        )
+        swapped = dict(inputs, **{key: inputs[key].flip(0) for key in ("input_features", "input_features_mask")})
+        for alignment in ("projected", "raw"):
+            with torch.no_grad():
+                logits = model(**inputs, sound_alignment=alignment).logits
+                other = model(**swapped, sound_alignment=alignment).logits
+            assert logits.isfinite().all()
+            assert not torch.equal(logits[:, -1], other[:, -1]), f"{patches}, {alignment}: the sound is not heard"
