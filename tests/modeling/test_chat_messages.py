@@ -14,6 +14,7 @@ from tiny_processors import IMAGE_ID, SAMPLING_RATE, picture, sound, tiny_llava_
 from transformers.pipelines.any_to_any import AnyToAnyPipeline
 from transformers.pipelines.any_to_any import Chat as AnyToAnyChat
 from transformers.pipelines.image_text_to_text import Chat, ImageTextToTextPipeline
+from transformers.processing_utils import TextKwargs
 
 from soundclip_hf.media import MediaError, read_clip
 
@@ -305,6 +306,10 @@ def test_continue_final_message(processor):
     assert processor.decode(ids).endswith("ASSISTANT: It is")
 
 
+@pytest.mark.skipif(
+    "sanitize_control_tokens" not in TextKwargs.__annotations__,
+    reason="this version of transformers has no such option",
+)
 def test_sanitised_text_cannot_write_markers(processor):
     text = {"type": "text", "text": "an <image>, an <audio> and </s>"}
     processor.chat_template = "{{ bos_token }}" + TEMPLATE  # the option needs a template that writes special tokens

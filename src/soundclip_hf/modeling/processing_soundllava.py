@@ -13,7 +13,7 @@ from ..media import load_sound
 from .chat_messages import ChatOptions, default_chat_template, rewrite_conversations
 from .configuration_soundclip import SoundClipConfig, SoundLlavaConfig
 from .llava_parts import parts_of_llava
-from .processor_arguments import check_call_arguments, check_choice, check_fields
+from .processor_arguments import check_call_arguments, check_choice, check_fields, take_call_arguments
 from .prompt_markers import PromptMarkers
 from .slot_counts import check_truncation, slot_budgets, slot_geometries, slot_token_counts
 from .sound_pairing import SoundPlan, plan_sounds
@@ -341,8 +341,8 @@ class SoundLlavaProcessor(ProcessorMixin):
             ValueError: As `__call__`, and if a part has no source.
             MediaError: If a file cannot be read, or a video has no sound or no picture.
         """
-        processor_kwargs = dict(processor_kwargs or {})
-        rates = (processor_kwargs.get("audio_kwargs") or {}, processor_kwargs, kwargs)
+        processor_kwargs = {**(processor_kwargs or {}), **take_call_arguments(kwargs, self.image_processor)}
+        rates = (processor_kwargs.get("audio_kwargs") or {}, processor_kwargs)
         options = ChatOptions(
             load=tokenize,
             frame=processor_kwargs.pop("frame", frame),

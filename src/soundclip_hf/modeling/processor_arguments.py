@@ -1,9 +1,11 @@
 """Checks of the processor's fields and call arguments: an unknown or impossible one is an error that names it."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, get_args
 
+from transformers import ProcessorMixin
 from transformers.processing_utils import AudioKwargs, ImagesKwargs, ProcessingKwargs, TextKwargs, VideosKwargs
 
 from .configuration_soundclip import BudgetScope, PatchMode, SelectStrategy
@@ -15,6 +17,8 @@ _CHOICES: dict[str, Sequence[str]] = {
     "patch_budget_scope": get_args(BudgetScope),
     "sound_select_strategy": get_args(SelectStrategy),
 }
+
+_OWN = {"images", "text", "audio", "sampling_rate", "sound_patches", "sound_top_k"}
 
 
 def check_choice(name: str, value: Any) -> None:
@@ -80,20 +84,37 @@ def check_call_arguments(arguments: dict[str, Any], image_processor: Any) -> Non
     for name in set(VideosKwargs.__annotations__) - set(ImagesKwargs.__annotations__):
         if name in arguments and arguments[name] is None:
             arguments.pop(name)
-    text, images = set(TextKwargs.__annotations__), set(ImagesKwargs.__annotations__)
-    images |= set(getattr(getattr(image_processor, "valid_kwargs", None), "__annotations__", {}))
-    flat = {"common_kwargs", "return_metadata", *ProcessingKwargs.__annotations__, *AudioKwargs.__annotations__}
-    _refuse(arguments, flat | text | images, "")
-    _refuse(arguments.get("text_kwargs") or {}, text, " in text_kwargs")
-    _refuse(arguments.get("images_kwargs") or {}, images, " in images_kwargs")
+    _refuse(arguments, _known(image_processor), "")
+    _refuse(arguments.get("text_kwargs") or {}, set(TextKwargs.__annotations__), " in text_kwargs")
+    _refuse(arguments.get("images_kwargs") or {}, _known_of_images(image_processor), " in images_kwargs")
+
+
+def take_call_arguments(arguments: dict[str, Any], image_processor: Any) -> dict[str, Any]:
+    """
+    Take those of the processor's call out of the chat template's arguments.
+
+    Versions of transformers differ in how they join them with `processor_kwargs`; some would lose the latter.
+    """
+    template = inspect.signature(ProcessorMixin.apply_chat_template).parameters
+    names = (_known(image_processor) | _OWN) - set(template)
+    return {name: arguments.pop(name) for name in list(arguments) if name in names}
+
+
+def _known_of_images(image_processor: Any) -> set[str]:
+    own = getattr(getattr(image_processor, "valid_kwargs", None), "__annotations__", {})
+    return {*ImagesKwargs.__annotations__, *own}
+
+
+def _known(image_processor: Any) -> set[str]:
+    shared = {"common_kwargs", "return_metadata", *ProcessingKwargs.__annotations__, *AudioKwargs.__annotations__}
+    return shared | set(TextKwargs.__annotations__) | _known_of_images(image_processor)
 
 
 def _refuse(arguments: Mapping[str, Any], known: set[str], where: str) -> None:
-    own = {"images", "text", "audio", "sampling_rate", "sound_patches", "sound_top_k"}
     for name in arguments:
         if name not in known:
-            near = get_close_matches(name, known | own, 1)
+            near = get_close_matches(name, known | _OWN, 1)
             raise TypeError(f"Unexpected argument {name!r}{where}." + (f" Did you mean {near[0]!r}?" if near else ""))
 
 
-__all__ = ["check_call_arguments", "check_choice", "check_fields", "check_int"]
+__all__ = ["check_call_arguments", "check_choice", "check_fields", "check_int", "take_call_arguments"]
