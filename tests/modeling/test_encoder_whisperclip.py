@@ -5,8 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import shared_path
-from golden import assert_close, load_golden
+from golden import assert_close, fill, load_golden, shared_path
 from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoFeatureExtractor, AutoModel, WhisperConfig, WhisperFeatureExtractor, WhisperModel
@@ -162,6 +161,33 @@ def test_real_whisper_short_window(whisper_dir):
     assert_close(together, alone, 1e-5 * float(alone.abs().max()), "batch and single")
 
 
+FUSIONS = {
+    "average_all": lambda states: states.mean(0),
+    "final": lambda states: states[-1],
+    "middle": lambda states: states[0],
+    "middle_upper": lambda states: states[1],
+    "last_n": lambda states: states[-2:].mean(0),
+    "weighted_sum": lambda states: (torch.tensor([0.7, 0.2, 0.1]).log().softmax(0)[:, None, None, None] * states).sum(
+        0
+    ),
+}
+
+
+@pytest.mark.parametrize("salt", ["salt", "pepper", "ginger"])
+def test_fusions_equal_stacking_the_stock_encoders_hidden_states(salt):
+    inputs = tiny()[1]([sound(0.5, 1), sound(0.9, 2)], RATE, return_tensors="pt")
+    for fusion, expected in FUSIONS.items():
+        model, _ = tiny(layer_fusion=fusion, layer_fusion_n=2)
+        state = {key: (list(value.shape), "float32") for key, value in model.encoder.state_dict().items()}
+        filled = {key: torch.from_numpy(fill().fill(key, *entry, salt)) for key, entry in state.items()}
+        model.encoder.load_state_dict(filled)
+        if fusion == "weighted_sum":
+            model.layer_weight_logits.data = torch.tensor([0.7, 0.2, 0.1]).log()
+        with torch.no_grad():
+            states = model.encoder(inputs["input_features"][:, 0], output_hidden_states=True).hidden_states[1:]
+            assert_close(model(**inputs).pooler_output, expected(torch.stack(states)).mean(1), 1e-5, fusion)
+
+
 # ---- loading ----
 
 
@@ -189,9 +215,7 @@ def test_checkpoint_without_the_encoder_is_refused(tmp_path):
     state = {name: value for name, value in model.state_dict().items() if "layers.1" not in name}
     save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
     model.config.save_pretrained(tmp_path)
-    with pytest.raises(
-        ValueError, match=r"lacks 15 weights of WhisperClipModel \(first: encoder.layers.1"
-    ):
+    with pytest.raises(ValueError, match=r"lacks 15 weights of WhisperClipModel \(first: encoder.layers.1"):
         WhisperClipModel.from_pretrained(tmp_path)
 
 

@@ -24,7 +24,7 @@ class PeAvAudioModel(AudioEncoderPreTrainedModel):
 
     Sounds of different length are encoded in groups of equal length, so that each gets the embedding it gets alone;
     that is why a batch with padding does not compile into one graph. As in transformers, no gradient flows through the
-    codec (DAC) at the bottom.
+    codec (DAC) at the bottom, and in half precision the codec runs in it too, which costs about 1 % in bf16.
     """
 
     config: PeAvAudioConfig

@@ -1,7 +1,8 @@
-"""Every encoder inside SoundLlava by configuration alone: both variants, projected and raw, zero and drop."""
+"""What holds for every encoder: fresh and half-precision loading, and a place inside SoundLlava by configuration."""
 
 import pytest
 import torch
+from encoder_checks import check_bad_sounds, check_fresh_weights_are_finite, check_half_precision, randomise
 from tiny_models import VARIANTS, tiny_audio_config, tiny_sound_llava
 from tiny_processors import picture, sound, tiny_image_processor, tiny_tokenizer
 from transformers import AutoModel, AutoProcessor
@@ -53,6 +54,25 @@ ENCODERS = {
     ),
     "wav2clip": (Wav2ClipConfig(channels=[4, 8, 8, 16], projection_dim=24), Wav2ClipFeatureExtractor()),
 }
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_fresh_weights_are_finite(name):
+    check_fresh_weights_are_finite(AutoModel.from_config(ENCODERS[name][0]))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["whisperclip", "clap", "msclap"])
+def test_loads_in_half_precision(name, dtype, tmp_path):
+    config, extractor = ENCODERS[name]
+    model = randomise(AutoModel.from_config(config))
+    sounds = [sound(0.4, seed=1, rate=extractor.sampling_rate), sound(0.25, seed=2, rate=extractor.sampling_rate)]
+    check_half_precision(model, extractor, sounds, tmp_path, dtype, 0.99)
+
+
+@pytest.mark.parametrize(("name", "shortest"), [("whisperclip", 400), ("clap", 1024), ("msclap", 1024), ("peav", 1920)])
+def test_bad_sounds(name, shortest):
+    check_bad_sounds(ENCODERS[name][1], shortest)
 
 
 @pytest.mark.parametrize("name", ENCODERS)
