@@ -9,7 +9,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from soundclip_hf.conversion import ORIGINS, from_original, looks_like, to_original
 
-GOLDEN = {"imagebind": "imagebind", "wav2clip": "wav2clip"}
+GOLDEN = {"imagebind": "imagebind", "audioclip": "audioclip", "wav2clip": "wav2clip"}
 # Entries of each checkpoint's other parts, as the released files have them.
 OTHERS = {
     "imagebind": [
@@ -20,6 +20,17 @@ OTHERS = {
         "modality_trunks.imu.blocks.5.mlp.fc1.weight",
         "modality_heads.text.proj.1.weight",
         "modality_postprocessors.imu.1.log_logit_scale",
+    ],
+    "audioclip": [
+        "visual.layer1.0.conv1.weight",
+        "transformer.resblocks.0.attn.in_proj_weight",
+        "token_embedding.weight",
+        "positional_embedding",
+        "ln_final.weight",
+        "text_projection",
+        "logit_scale",
+        "logit_scale_ai",
+        "logit_scale_at",
     ],
     "wav2clip": ["image_transform.sequential.0.weight", "loss_scale"],
 }
@@ -106,6 +117,13 @@ def test_another_spectrogram_window_is_refused():
         from_original("wav2clip", {**state, key: torch.hamming_window(512)})
     model, _ = from_original("wav2clip", {k: v for k, v in state.items() if k != key})
     assert torch.equal(to_original(model)[key], state[key])
+
+
+def test_the_parameter_without_a_value_may_be_absent():
+    state = load_golden("audioclip").state_dict
+    assert state["audio.fbsp.bias"].shape == (0,)
+    model, _ = from_original("audioclip", {k: v for k, v in state.items() if k != "audio.fbsp.bias"})
+    assert to_original(model)["audio.fbsp.bias"].shape == (0,)
 
 
 def test_unknown_names():

@@ -6,10 +6,10 @@ from typing import Any
 from torch import Tensor
 from transformers import FeatureExtractionMixin, PreTrainedModel
 
-from . import imagebind, wav2clip
+from . import audioclip, imagebind, wav2clip
 from .origin import Origin, looks_like
 
-ORIGINS: dict[str, Origin] = {module.ORIGIN.name: module.ORIGIN for module in (imagebind, wav2clip)}
+ORIGINS: dict[str, Origin] = {module.ORIGIN.name: module.ORIGIN for module in (imagebind, audioclip, wav2clip)}
 
 
 def from_original(
