@@ -18,7 +18,7 @@ from tiny_processors import (
     tiny_sound_processor,
     tiny_tokenizer,
 )
-from transformers import AutoProcessor, WhisperFeatureExtractor
+from transformers import AutoProcessor, LlavaNextImageProcessor, WhisperFeatureExtractor
 from transformers.models.llava_next.modeling_llava_next import get_anyres_image_grid_shape, unpad_image
 
 from soundclip_hf.modeling.configuration_soundclip import SoundClipConfig
@@ -98,9 +98,22 @@ def real(variant, **kwargs):
     return tiny_sound_processor(variant, image_size=336, patch_size=14, **{"sound_top_k": 150, **kwargs})
 
 
+class CachingImageProcessor(LlavaNextImageProcessor):
+    """Five views of 336 pixels take a while, and only their number and size count here."""
+
+    cache: dict = {}
+
+    def preprocess(self, images, **kwargs):
+        key = (images[0] if isinstance(images, list) else images).size
+        if key not in self.cache:
+            self.cache[key] = super().preprocess(images, **kwargs)
+        return self.cache[key]
+
+
 @pytest.fixture(scope="module")
 def real_next():
     processor = real("llava_next")
+    processor.image_processor = CachingImageProcessor(**processor.image_processor.to_dict())
     pinpoints = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
     assert sorted(processor.image_processor.image_grid_pinpoints) == sorted(pinpoints)
     return processor
@@ -154,7 +167,7 @@ def test_token_table_of_llava_1_6_in_plain_numbers(real_next):
 def test_survivors_are_those_that_transformers_unpads(real_next):
     # Through the model's own unpadding of a grid that holds, for every patch, the number of its tile.
     pinpoints = real_next.image_processor.image_grid_pinpoints
-    for height, width in np.random.default_rng(0).integers(20, 1500, (12, 2)).tolist():
+    for height, width in np.random.default_rng(0).integers(20, 1500, (8, 2)).tolist():
         rows, columns = get_anyres_image_grid_shape((height, width), pinpoints, 336)
         tiles = torch.arange(rows * columns).reshape(rows, 1, columns, 1).expand(-1, 24, -1, 24)
         shown = unpad_image(tiles.reshape(1, rows * 24, columns * 24), (height, width))[0]
@@ -274,6 +287,18 @@ def test_the_marker_leaves_no_trace():
     silent = processor(picture(), PROMPT)["input_ids"][0]
     assert [i for i in heard if i != IMAGE_ID] == [i for i in silent if i != IMAGE_ID]
     assert heard.count(IMAGE_ID) == silent.count(IMAGE_ID) + 1
+
+
+def test_none_stands_for_no_image_and_no_sound():
+    processor = tiny_sound_processor("llava")
+    options = {"sampling_rate": SAMPLING_RATE, "padding": True, "return_tensors": "pt"}
+    texts = [HEARD, "<audio> only", PROMPT]
+    flat = processor([picture(), None, picture(9, 9)], texts, [WAVES[0], WAVES[1], None], **options)
+    assert flat["sound_slots"].tolist() == [[0, 0], [-1, 1], [1, -1]]
+    nested = processor([[picture()], None, [picture(9, 9)]], texts, [[WAVES[0]], [WAVES[1]], None], **options)
+    equal(nested, flat)
+    equal(processor([None], ["no picture"], [None], **options), processor(text=["no picture"], **options))
+    equal(processor([[]], ["no picture"], [[]], **options), processor(text=["no picture"], **options))
 
 
 def test_budget_per_slot():

@@ -149,7 +149,8 @@ class SoundLlavaProcessor(ProcessorMixin):
         r"""
         Args:
             images:
-                One image, a flat list in the order of the `<image>` in `text`, or a list of lists per sample.
+                One image, a flat list in the order of the `<image>` in `text`, or a list of lists per sample. `None`
+                in a list stands for no image.
             text (`str` or `list[str]`):
                 Prompts, one per sample.
             audio:
@@ -184,6 +185,7 @@ class SoundLlavaProcessor(ProcessorMixin):
         sound_patches = sound_patches or self.sound_patches
         check_choice("sound_patches", sound_patches)
         texts = _as_list(text)
+        images = _without_none(images)
         if images is not None:
             images = self.image_processor.fetch_images(images)
         audio_kwargs = dict(kwargs.pop("audio_kwargs", None) or {})
@@ -386,6 +388,14 @@ def _as_list(text: Any) -> list[str] | None:
     if not all(isinstance(sample, str) for sample in texts):
         raise ValueError("`text` must be a string or a list of strings.")
     return texts
+
+
+def _without_none(images: Any) -> Any:
+    if not isinstance(images, (list, tuple)):
+        return images
+    if any(isinstance(entry, (list, tuple)) for entry in images):
+        return [[] if entry is None else entry for entry in images] if any(images) else None
+    return [entry for entry in images if entry is not None] or None
 
 
 def _flat(images: Any) -> list[Any]:
