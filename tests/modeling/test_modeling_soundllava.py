@@ -175,6 +175,14 @@ def test_one_sound_for_two_images_is_encoded_once():
     torch.testing.assert_close(reference, logits_of(model, inputs))
 
 
+def test_views_in_one_row_equal_views_per_image():
+    model = tiny_sound_llava("llava_next")
+    inputs = build_inputs(model, HEARD)
+    slots = model.model.plan_slots(**{k: v for k, v in inputs.items() if k in ("pixel_values", "image_sizes")})
+    rows = [pixels[: slot.geometry.num_views] for pixels, slot in zip(inputs["pixel_values"], slots)]
+    assert torch.equal(logits_of(model, {**inputs, "pixel_values": torch.cat(rows)}), logits_of(model, inputs))
+
+
 def test_input_features_go_through_the_encoder():
     model = tiny_sound_llava("llava")
     inputs = build_inputs(model, [Sample([((28, 28), 1)]), Sample([((40, 20), 2)])])

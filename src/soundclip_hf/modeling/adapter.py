@@ -79,12 +79,15 @@ class AdapterLoadingMixin:
                     f"The adapter {str(name)!r} does not say which LLaVA it belongs to: config.json has no "
                     "base_model_name_or_path. Pass base_model_name_or_path=… to from_pretrained."
                 )
-            kwargs = {key: value for key, value in kwargs.items() if key not in ("revision", "subfolder")}
+            # Revision, subfolder and commit say where the adapter lies; its base lies elsewhere.
+            kwargs = {k: v for k, v in kwargs.items() if k not in ("revision", "subfolder", "_commit_hash")}
+            config._commit_hash = None
             source, revision = str(config.base_model_name_or_path), config.base_model_revision
         else:
             source, revision = str(name), kwargs.pop("revision", None)
         if revision is not None:
             kwargs["revision"] = revision
+        kwargs.setdefault("use_safetensors", True)
         with _quiet_loading_report():
             model, info = super().from_pretrained(  # type: ignore[misc]
                 source, *model_args, config=config, output_loading_info=True, **kwargs
