@@ -75,7 +75,7 @@ def load(
     try:
         model, processor = _load_parts(source, revision, config, encoder, sound_config, weights)
         model = model.to(where).eval()  # type: ignore[arg-type]
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:  # damaged files raise whatever their reader raises
         raise CliError(f"--model {source}: cannot be loaded ({one_line(error)})") from error
     if name is None or Path(name).is_dir():
         _warn_if_untrained(Path(source))
@@ -122,7 +122,8 @@ def _config(source: str, revision: str | None, option: str) -> PreTrainedConfig:
         return AutoConfig.from_pretrained(source, revision=revision or "main")
     except (OSError, ValueError, KeyError) as error:
         if Path(source).is_dir():
-            reason = "this folder has no config.json of a model" if isinstance(error, OSError) else one_line(error)
+            missing = not (Path(source) / "config.json").is_file()
+            reason = "this folder has no config.json" if missing else one_line(error)
         elif source.startswith((".", "/", "~")):
             reason = "no such folder"
         else:

@@ -1,0 +1,104 @@
+"""The command as a user runs it: help, version, environment, streams and signals of a real process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import soundclip_hf
+
+SOUNDCLIP = [sys.executable, "-m", "soundclip_hf.cli"]
+
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def run(*arguments):
+    command = [*SOUNDCLIP, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=ENVIRONMENT)
+
+
+def test_help_needs_nothing_heavy():
+    """The package itself is left out by a stand-in: what it imports is another test's matter."""
+    code = f"""
+import sys, types
+package = types.ModuleType("soundclip_hf")
+package.__path__ = [{str(Path(soundclip_hf.__file__).parent)!r}]
+sys.modules["soundclip_hf"] = package
+from soundclip_hf.cli import app
+for arguments in (["--help"], ["describe", "--help"], ["env", "--help"], ["--version"]):
+    app(arguments, standalone_mode=False)
+heavy = {{"torch", "transformers", "numpy", "av", "PIL", "rich.progress"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "Exit code: 0, 1 if something failed, 2 if the command line is wrong." in done.stdout
+
+
+def test_version_and_usage(soundclip):
+    assert soundclip("--version").stdout == f"soundclip {version('soundclip-hf')}\n"
+    assert soundclip("--help").code == 0
+    nothing, unknown = soundclip(), soundclip("listen")
+    assert nothing.code == unknown.code == 2
+    assert "listen" in unknown.error
+
+
+def test_every_command_has_json_and_debug(soundclip):
+    for command in ("describe", "env"):
+        text = soundclip(command, "--help").stdout
+        assert "--json" in text
+        assert "--debug" in text
+
+
+def test_env(soundclip):
+    (row,) = soundclip("env", "--json").rows
+    assert row["packages"]["torch"] == version("torch")
+    assert row["ffmpeg"]["libavcodec"]
+    assert row["offline"] is True
+    assert row["hf_cache"]
+    assert row["cpu"]
+    assert isinstance(row["gpu"], list)
+    assert set(row["optional"]) >= {"peft", "bitsandbytes", "datasets"}
+    text = soundclip("env").stdout
+    assert f"transformers     {version('transformers')}" in text
+
+
+def test_a_real_process_keeps_its_streams_apart():
+    done = run("describe", "--json", "--max-new-tokens", 4)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["answer"]
+    assert "UNTRAINED" in done.stderr
+    assert "\r" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_killed_process_leaves_whole_lines(files, tmp_path):
+    manifest, out = tmp_path / "clips.jsonl", tmp_path / "answers.jsonl"
+    lines = [{"id": str(number), "video": str(files / "a.mp4")} for number in range(60)]
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    arguments = ["describe", "--manifest", manifest, "--out", out, "--batch-size", 1, "--max-new-tokens", 4, "--json"]
+    command = [*SOUNDCLIP, *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and (not out.exists() or out.read_bytes().count(b"\n") < 3):
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    written = out.read_bytes()
+    done = written.count(b"\n")
+    assert 3 <= done < 60
+    with out.open("ab") as file:
+        file.write(b'{"id": "torn')
+    again = run(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout) == {"out": str(out), "answered": 60 - done, "skipped": done, "failed": 0}
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["id"] for row in rows] == [line["id"] for line in lines]
+    assert len({row["answer"] for row in rows}) == 1
