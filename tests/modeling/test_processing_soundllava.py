@@ -474,11 +474,18 @@ def test_from_llava(variant, tmp_path):
     stock = tiny_llava_processor(variant, chat_template="{{ messages }}", num_additional_image_tokens=0)
     stock.save_pretrained(tmp_path / "llava")
     tiny_feature_extractor().save_pretrained(tmp_path / "ears")
-    config = SoundClipConfig(patches="drop", token_budget=3, patch_budget_scope="base", sound_select_strategy="default")
+    config = SoundClipConfig(
+        audio_config={"model_type": "whisper_clip", "window": "short"},
+        patches="drop",
+        token_budget=3,
+        patch_budget_scope="base",
+        sound_select_strategy="default",
+    )
     for llava in (stock, tmp_path / "llava", str(tmp_path / "llava")):
         for ears in (tiny_feature_extractor(), tmp_path / "ears", WhisperFeatureExtractor()):
             processor = SoundLlavaProcessor.from_llava(llava, ears, sound_config=config, sound_top_k=2)
             assert isinstance(processor.feature_extractor, WhisperClipFeatureExtractor)
+            assert processor.feature_extractor.window == "short"
             assert processor.chat_template == "{{ messages }}"
             assert processor.num_additional_image_tokens == 1
             assert (processor.llava_variant, processor.patch_size) == (variant, 7)
@@ -493,6 +500,19 @@ def test_from_llava_fills_a_missing_patch_size_from_the_configuration(tmp_path):
     tiny_llava_config("llava").save_pretrained(tmp_path)
     processor = SoundLlavaProcessor.from_llava(tmp_path, tiny_feature_extractor())
     assert (processor.patch_size, processor.vision_feature_select_strategy) == (7, "default")
+
+
+@pytest.mark.parametrize(
+    ("audio", "message"),
+    [
+        ({"window": "pad30"}, "audio_config.window='pad30', but the WhisperClipFeatureExtractor has window='short'"),
+        ({"window": "short", "num_mel_bins": 128}, "audio_config.num_mel_bins=128, .* has feature_size=80"),
+    ],
+)
+def test_from_llava_refuses_features_that_the_encoder_does_not_take(audio, message):
+    config = {"audio_config": {"model_type": "whisper_clip", **audio}}
+    with pytest.raises(ValueError, match=message):
+        SoundLlavaProcessor.from_llava(tiny_llava_processor("llava"), tiny_feature_extractor(), sound_config=config)
 
 
 def test_from_llava_refuses_other_models(tmp_path):

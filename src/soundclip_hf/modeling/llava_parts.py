@@ -22,7 +22,7 @@ def parts_of_llava(
     Gather what `SoundLlavaProcessor.__init__` takes; see `SoundLlavaProcessor.from_llava`.
 
     Raises:
-        ValueError: If `llava` is no LLaVA-1.5 or 1.6.
+        ValueError: If `llava` is no LLaVA-1.5 or 1.6, or the extractor makes other features than `sound_config` takes.
     """
     config = None
     base = llava
@@ -53,10 +53,12 @@ def parts_of_llava(
         parts["sound_top_k"] = sound_config.token_budget
         parts["patch_budget_scope"] = sound_config.patch_budget_scope
         parts["sound_select_strategy"] = sound_config.sound_select_strategy
+    audio_config: Any = None if sound_config is None else sound_config.audio_config
     if isinstance(feature_extractor, (str, os.PathLike)):
-        feature_extractor = _load_extractor(feature_extractor, sound_config, audio_revision)
+        feature_extractor = _load_extractor(feature_extractor, audio_config, audio_revision)
     elif type(feature_extractor) is StockWhisperFeatureExtractor:
-        feature_extractor = WhisperClipFeatureExtractor.from_whisper(feature_extractor)
+        feature_extractor = WhisperClipFeatureExtractor.from_whisper(feature_extractor, **_window(audio_config))
+    _check_extractor(feature_extractor, audio_config)
     return {**parts, "feature_extractor": feature_extractor}
 
 
@@ -66,18 +68,31 @@ def _config(llava: str | os.PathLike, revision: str | None) -> Any:
     return AutoConfig.from_pretrained(llava, revision=revision or "main")
 
 
-def _load_extractor(name: str | os.PathLike, sound_config: SoundClipConfig | None, revision: str | None) -> Any:
+def _load_extractor(name: str | os.PathLike, audio_config: Any, revision: str | None) -> Any:
     options: dict[str, Any] = {"revision": revision or "main"}
-    audio_config: Any = None if sound_config is None else sound_config.audio_config
     if audio_config is not None and type(audio_config) in FEATURE_EXTRACTOR_MAPPING:
-        if window := getattr(audio_config, "window", None):
-            options["window"] = window
         extractor_class: Any = FEATURE_EXTRACTOR_MAPPING[type(audio_config)]
-        return extractor_class.from_pretrained(name, **options)
+        return extractor_class.from_pretrained(name, **options, **_window(audio_config))
     extractor = AutoFeatureExtractor.from_pretrained(name, **options)
     if type(extractor) is StockWhisperFeatureExtractor:
         return WhisperClipFeatureExtractor.from_pretrained(name, **options)
     return extractor
+
+
+def _window(audio_config: Any) -> dict[str, Any]:
+    window = getattr(audio_config, "window", None)
+    return {} if window is None else {"window": window}
+
+
+def _check_extractor(extractor: Any, audio_config: Any) -> None:
+    # The same setting under its name in the configuration and in the feature extractor.
+    for field, name in (("window", "window"), ("num_mel_bins", "feature_size")):
+        wanted, found = getattr(audio_config, field, None), getattr(extractor, name, None)
+        if None not in (wanted, found) and wanted != found:
+            raise ValueError(
+                f"audio_config.{field}={wanted!r}, but the {type(extractor).__name__} has {name}={found!r}: "
+                "both must be equal."
+            )
 
 
 __all__ = ["parts_of_llava"]
