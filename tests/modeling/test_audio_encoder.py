@@ -105,6 +105,14 @@ def test_tuple_output(encoder):
     assert torch.equal(encoder(torch.ones(1, 4, 5), return_dict=False)[0], encoder(torch.ones(1, 4, 5)).pooler_output)
 
 
+def test_frozen_encoder_stays_in_eval_mode(encoder):
+    parent = nn.ModuleList([encoder])
+    assert parent.train()[0].training
+    encoder.requires_grad_(False)
+    assert not parent.train()[0].training
+    assert parent.training
+
+
 # ---- sound_input ----
 
 

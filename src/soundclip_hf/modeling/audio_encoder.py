@@ -28,6 +28,11 @@ class AudioEncoderPreTrainedModel(PreTrainedModel):
     _may_be_fresh: tuple[str, ...] = ()
 
     @classmethod
+    def is_custom_code(cls) -> bool:
+        # True would pass over modules without weights of their own: Whisper's encoder would get no sinusoids.
+        return False
+
+    @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         """
         As in transformers, but strict: a checkpoint that lacks weights would leave a part of the encoder random.
@@ -46,6 +51,10 @@ class AudioEncoderPreTrainedModel(PreTrainedModel):
                 f"{missing[0]}), which would be random: it is a checkpoint of another encoder or of another shape."
             )
         return (model, info) if wants_info else model
+
+    def train(self, mode: bool = True) -> "AudioEncoderPreTrainedModel":
+        """As in torch, but a frozen encoder stays in eval mode: its dropout would only add noise to training."""
+        return super().train(mode and any(parameter.requires_grad for parameter in self.parameters()))
 
     def encode_windows(
         self, features: Tensor, mask: Tensor | None, **kwargs: Any
