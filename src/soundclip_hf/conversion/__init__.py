@@ -6,10 +6,12 @@ from typing import Any
 from torch import Tensor
 from transformers import FeatureExtractionMixin, PreTrainedModel
 
-from . import audioclip, imagebind, wav2clip
+from . import audioclip, clap, imagebind, wav2clip, whisper
 from .origin import Origin, looks_like
 
-ORIGINS: dict[str, Origin] = {module.ORIGIN.name: module.ORIGIN for module in (imagebind, audioclip, wav2clip)}
+ORIGINS: dict[str, Origin] = {
+    module.ORIGIN.name: module.ORIGIN for module in (imagebind, audioclip, wav2clip, clap, whisper)
+}
 
 
 def from_original(

@@ -23,7 +23,7 @@ _SIGNATURES = (
     ("clap", r"^audio_model\.audio_encoder\."),
     ("LAION's CLAP under its original names (convert it to transformers first)", r"^(module\.)?audio_branch\."),
     ("msclap", r"(^|\.)(caption_encoder|audio_encoder\.base)\."),
-    ("whisper", r"^((model\.)?encoder\.)?(embed_positions\.weight|layers\.0\.self_attn\.q_proj\.weight)$"),
+    ("whisper", r"^(model\.)?encoder\.conv1\.weight$"),
     ("OpenAI's Whisper under its original names (convert it to transformers first)", r"^encoder\.blocks\.0\.attn\."),
 )
 
@@ -42,6 +42,9 @@ class Origin:
         ignored (`str`): Pattern of original keys that belong to other parts of the checkpoint.
         constants: Original entries that a formula fixes and our model does not store. Where a checkpoint has one it
             must have this value.
+        fixed (`str`): Pattern of original entries that our model builds by itself, so that a checkpoint may lack them;
+            where it has one it must have this value.
+        ours (`str`): Pattern of entries of our model that no original has.
         normalise: Brings variants of the original names to one.
     """
 
@@ -51,6 +54,8 @@ class Origin:
     rules: tuple[tuple[str, str], ...]
     ignored: str = r"(?!)"
     constants: Callable[[], dict[str, Tensor]] = dict
+    fixed: str = r"(?!)"
+    ours: str = r"(?!)"
     normalise: Callable[[Mapping[str, Any]], Mapping[str, Any]] = field(default=lambda state: state)
 
     def original_key(self, key: str) -> str:
@@ -79,12 +84,13 @@ class Origin:
             ValueError: If entries are missing, unknown, or of another shape; all of them are named in one message.
         """
         state = self.normalise(state)
-        names = {self.original_key(key): key for key in ours}
-        constants = self.constants()
+        names = {self.original_key(key): key for key in ours if not re.match(self.ours, key)}
+        built = {key: ours[own] for key, own in names.items() if re.search(self.fixed, key)}
+        constants = {**self.constants(), **built}
         ignored = [key for key in state if key not in names and re.match(self.ignored, key)]
         unknown = [key for key in state if key not in names and key not in constants and key not in set(ignored)]
         problems = {
-            "missing": [key for key in names if key not in state],
+            "missing": [key for key in names if key not in state and key not in built],
             "unknown": unknown,
             "of another shape": [
                 f"{key} {tuple(state[key].shape)} for {tuple(ours[own].shape)}"
@@ -104,11 +110,13 @@ class Origin:
                 f"{self.name}: {len(ignored)} of {len(state)} entries belong to other parts of the checkpoint and "
                 f"were left behind ({_listed(parts)})."
             )
-        return {own: state[key].reshape(ours[own].shape) for key, own in names.items()}
+        kept = {own: value for own, value in ours.items() if re.match(self.ours, own)}
+        return {**kept, **{own: state.get(key, ours[own]).reshape(ours[own].shape) for key, own in names.items()}}
 
     def to_original(self, model: PreTrainedModel) -> dict[str, Tensor]:
         """The state dict of `model` under its original names, constants included; tensors are not copied."""
-        renamed = {self.original_key(key): value for key, value in model.state_dict().items()}
+        state = model.state_dict()
+        renamed = {self.original_key(key): state[key] for key in state if not re.match(self.ours, key)}
         return {**renamed, **self.constants()}
 
 

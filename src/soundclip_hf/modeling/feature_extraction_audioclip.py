@@ -9,13 +9,13 @@ from transformers.utils import TensorType
 from .configuration_audioclip import AudioClipConfig
 from .encoder_audioclip import FIXED_POINT
 from .fbsp import frame_count
-from .sound_input import check_sounds, split_windows
+from .sound_input import UnfetchedSoundMixin, check_sounds, split_windows
 
 # What the network's map from int16 to [-1, 1] makes zero.
 _ZERO = -FIXED_POINT // 2
 
 
-class AudioClipFeatureExtractor(SequenceFeatureExtractor):
+class AudioClipFeatureExtractor(UnfetchedSoundMixin, SequenceFeatureExtractor):
     r"""
     The waveform itself, since the spectrogram of this encoder is learned: scaled to int16 units, as fixed-point numbers
     (int32, 1 / 4096 of an int16 step), extended to whole frames, the smaller half before the sound.
