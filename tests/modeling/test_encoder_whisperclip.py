@@ -120,6 +120,14 @@ def test_golden_fusions(golden, golden_run, last, policy, positions):
     assert_close(z, golden[f"{last}_{positions}/{policy}"], 1e-4, policy)
 
 
+@pytest.mark.parametrize("positions", ["all", "valid"])
+def test_golden_layers(golden, golden_run, positions):
+    frames = golden_run[1]["input_features_mask"][:, 0, ::2] != 0
+    for number, state in enumerate(golden_run[2].hidden_states[1:], start=1):
+        pooled = state.mean(1) if positions == "all" else torch.stack([s[f].mean(0) for s, f in zip(state, frames)])
+        assert_close(pooled, golden[f"ln_{positions}/per_layer"][number - 1], 1e-4, f"layer {number}")
+
+
 def test_golden_end_to_end(golden, golden_run):
     model, inputs, output = golden_run
     assert_close(output.pooler_output, golden["ln_all/average_all"], 1e-4, "pooler_output")
