@@ -1,23 +1,31 @@
-"""Fixtures: tiny random models of both LLaVA variants, a tokenizer made on the spot, and the shared reference data."""
+"""What every test shares: offline, seeded, and transformers' own tests left out of quick runs."""
 
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from pathlib import Path
-
 import pytest
 import torch
 
-SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+# Marks of transformers' own tests, which come from its sdist.
+_TRANSFORMERS_MARKS = (
+    "accelerate_tests",
+    "flash_attn_3_test",
+    "flash_attn_4_test",
+    "flash_attn_test",
+    "torch_compile_test",
+)
 
 
-def shared_path(name: str) -> Path:
-    """A file of the shared reference data; the test is skipped, naming the file, where it is absent."""
-    path = SHARED / name
-    if not path.exists():
-        pytest.skip(f"reference data shared/{name} is not here")
-    return path
+def pytest_configure(config):
+    for name in _TRANSFORMERS_MARKS:
+        config.addinivalue_line("markers", f"{name}: of transformers' tests")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Importing transformers' tests takes seconds; quick runs do not even look."""
+    quick = "not slow" in config.option.markexpr
+    return True if quick and collection_path.name.startswith("test_transformers_") else None
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 import copy
 
 import pytest
-from conftest import shared_path
+from shared_data import shared_path
 from transformers import LlavaConfig, LlavaForConditionalGeneration
 
 from soundclip_hf.bundled import TINY

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from media_files import pcm_wav
 from PIL import Image
 from tiny_models import VARIANTS, tiny_llava, tiny_sound_llava
 from tiny_processors import tiny_llava_processor, tiny_sound_processor
@@ -159,12 +160,27 @@ def test_pipelines_hear(repo, variant, task):
         assert texts[-1] == reference[0]
 
 
+def test_pipeline_without_chat_takes_paths(repo, variant, tmp_path):
+    picture().save(tmp_path / "picture.png")
+    (tmp_path / "sound.wav").write_bytes(pcm_wav((sound()[:, None] * 32767).astype(np.int16), 16_000))
+    pipe = pipeline("any-to-any", model=str(repo))
+    prompt = "USER: <image><audio>\nWhat makes the sound? ASSISTANT:"
+    output = pipe(
+        text=prompt, images=str(tmp_path / "picture.png"), audio=str(tmp_path / "sound.wav"), max_new_tokens=6
+    )
+    inputs = tiny_sound_processor(variant)(
+        text=prompt, images=picture(), audio=str(tmp_path / "sound.wav"), return_tensors="pt"
+    )
+    ids = tiny_sound_llava(variant).generate(**inputs, **GREEDY)[0, inputs["input_ids"].shape[1] :]
+    assert output[0]["generated_text"].endswith(tiny_sound_processor(variant).decode(ids, skip_special_tokens=True))
+
+
 class Pairs(torch.utils.data.Dataset):
     def __init__(self, processor):
         self.rows = []
         for seed in range(4):
             batch = prepare(processor, [turn(image_part(seed=seed), audio_part(seed=seed))])
-            self.rows.append({key: value for key, value in batch.items()})
+            self.rows.append(dict(batch.items()))
 
     def __len__(self):
         return len(self.rows)

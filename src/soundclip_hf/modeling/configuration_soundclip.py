@@ -36,7 +36,8 @@ class SoundClipConfig(PreTrainedConfig):
         audio_config (`PreTrainedConfig` or `dict`, *optional*):
             The audio encoder's configuration; its `model_type` picks the class. Defaults to `WhisperClipConfig()`.
         vision_config (`PreTrainedConfig` or `dict`, *optional*):
-            The CLIP vision tower's configuration. `None` inside `SoundLlavaConfig`, which has its own.
+            The CLIP vision tower's configuration. `None` inside `SoundLlavaConfig`, which has its own;
+            `SoundClipModel` needs it.
         vision_hidden_size (`int`, *optional*, defaults to 1024):
             Width of the vision tower's tokens: the width of `f_a`.
         alignment (`str`, *optional*, defaults to `"projected"`):
@@ -62,7 +63,10 @@ class SoundClipConfig(PreTrainedConfig):
         vision_feature_layer (`int`, *optional*, defaults to -2):
             The hidden state whose CLS row is the alignment target.
         temperature (`float`, *optional*, defaults to 0.07):
-            Initial temperature of the contrastive logits.
+            Of the contrastive logits, `cosine / temperature`; where it is learnable, the initial one.
+        learnable_temperature (`bool`, *optional*, defaults to `False`):
+            Whether `SoundClipModel.logit_scale`, the logarithm of `1 / temperature`, is trained with the projector. The
+            paper keeps it fixed.
     """
 
     model_type = "soundclip"
@@ -84,6 +88,7 @@ class SoundClipConfig(PreTrainedConfig):
     projector_dropout: float | int = 0.1
     vision_feature_layer: int | list[int] = -2
     temperature: float | int = 0.07
+    learnable_temperature: bool = False
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -103,7 +108,7 @@ class SoundClipConfig(PreTrainedConfig):
     @property
     def audio_embedding_dim(self) -> int:
         """Width `d_a` of the audio encoder's `pooler_output`."""
-        return self.audio_config.embedding_dim  # type: ignore[union-attr]
+        return self.audio_config.embedding_dim
 
 
 @strict
@@ -169,10 +174,11 @@ class SoundLlavaConfig(PreTrainedConfig):
             self.tie_word_embeddings = True
         if self.llava_variant == "llava_next" and self.image_grid_pinpoints is None:
             self.image_grid_pinpoints = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
-        if self.sound_config.vision_hidden_size != self.vision_width:  # type: ignore[union-attr]
+        width = self.sound_config.vision_hidden_size
+        if width != self.vision_width:
             raise ValueError(
-                f"sound_config.vision_hidden_size={self.sound_config.vision_hidden_size}: the vision tower's tokens are "  # type: ignore[union-attr]
-                f"{self.vision_width} wide; both must be equal."
+                f"sound_config.vision_hidden_size={width}: the vision tower's tokens are {self.vision_width} wide; "
+                "both must be equal."
             )
 
     def _width_of(self, vision_config: Any) -> int:
@@ -193,7 +199,7 @@ class SoundLlavaConfig(PreTrainedConfig):
     @property
     def patches_per_side(self) -> int:
         """Side of one view's patch grid (24 for CLIP ViT-L/14 at 336 pixels)."""
-        return self.vision_config.image_size // self.vision_config.patch_size  # type: ignore[union-attr]
+        return self.vision_config.image_size // self.vision_config.patch_size
 
     @classmethod
     def from_llava_config(

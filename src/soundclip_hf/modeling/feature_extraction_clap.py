@@ -7,10 +7,10 @@ from transformers import AutoFeatureExtractor, BatchFeature, ClapFeatureExtracto
 from transformers.utils import TensorType
 
 from .configuration_clap import SoundClapConfig
-from .sound_input import check_sounds, split_windows, stack_windows
+from .sound_input import UnfetchedSoundMixin, check_sounds, split_windows, stack_windows
 
 
-class SoundClapFeatureExtractor(ClapFeatureExtractor):
+class SoundClapFeatureExtractor(UnfetchedSoundMixin, ClapFeatureExtractor):
     r"""
     The features of LAION's unfused CLAP, without its randomness: a sound shorter than `max_length_s` is repeated and
     zero-padded (`repeatpad`), a longer one is cut into consecutive windows, the last one partial and then repeated,

@@ -9,12 +9,12 @@ from transformers.audio_utils import mel_filter_bank
 from transformers.utils import TensorType
 
 from .configuration_imagebind import ImageBindAudioConfig
-from .sound_input import check_sounds, stack_windows
+from .sound_input import UnfetchedSoundMixin, check_sounds, stack_windows
 
 FRAME, HOP, FFT, PREEMPHASIS, FLOOR = 400, 160, 512, 0.97, 2.0**-23
 
 
-class ImageBindFeatureExtractor(SequenceFeatureExtractor):
+class ImageBindFeatureExtractor(UnfetchedSoundMixin, SequenceFeatureExtractor):
     r"""
     Log-mel filter banks as Kaldi computes them (25-ms frames, 10-ms shift, symmetric Hann window, DC removal per frame,
     pre-emphasis 0.97, 512-point FFT, power, triangles in the mel domain from 20 Hz to Nyquist, no dither), of

@@ -7,10 +7,10 @@ from transformers import AutoFeatureExtractor, BatchFeature, PeAudioFeatureExtra
 from transformers.utils import TensorType
 
 from .configuration_peav import PeAvAudioConfig
-from .sound_input import check_sounds, split_windows, stack_windows
+from .sound_input import UnfetchedSoundMixin, check_sounds, split_windows, stack_windows
 
 
-class PeAvFeatureExtractor(PeAudioFeatureExtractor):
+class PeAvFeatureExtractor(UnfetchedSoundMixin, PeAudioFeatureExtractor):
     r"""
     Raw sound, reflected at its end to a multiple of `hop_length` samples and cut into frames of that length.
 

@@ -8,10 +8,10 @@ from transformers import AutoFeatureExtractor, BatchFeature, SequenceFeatureExtr
 from transformers.utils import TensorType
 
 from .configuration_wav2clip import Wav2ClipConfig
-from .sound_input import check_sounds, split_windows, stack_windows
+from .sound_input import UnfetchedSoundMixin, check_sounds, split_windows, stack_windows
 
 
-class Wav2ClipFeatureExtractor(SequenceFeatureExtractor):
+class Wav2ClipFeatureExtractor(UnfetchedSoundMixin, SequenceFeatureExtractor):
     r"""
     `log(power + 1e-7)` of a centred STFT with a periodic Hann window, minus its mean, over its standard deviation.
 

@@ -9,10 +9,10 @@ from transformers import AutoFeatureExtractor, BatchFeature, WhisperFeatureExtra
 from transformers.utils import TensorType
 
 from .configuration_whisperclip import WhisperClipConfig
-from .sound_input import check_sounds, split_windows, stack_windows
+from .sound_input import UnfetchedSoundMixin, check_sounds, split_windows, stack_windows
 
 
-class WhisperClipFeatureExtractor(WhisperFeatureExtractor):
+class WhisperClipFeatureExtractor(UnfetchedSoundMixin, WhisperFeatureExtractor):
     r"""
     Whisper's log-mel features, in windows of `chunk_length` seconds.
 

@@ -95,6 +95,14 @@ def stack_windows(
     return features, mask
 
 
+class UnfetchedSoundMixin:
+    """Leaves the loading of paths and URLs to the processor, which knows their rates; pipelines ask the extractor."""
+
+    def fetch_audio(self, audio: Any, sampling_rate: int | None = None) -> Any:
+        """`audio` as it came: transformers' own `fetch_audio` returns a bare array, its rate forgotten."""
+        return audio
+
+
 def _to_numpy(sound: Any) -> Any:
     if not isinstance(sound, torch.Tensor):
         return sound
@@ -111,4 +119,4 @@ def _as_list(raw_speech: Any) -> list[Any]:
     return [np.asarray(raw_speech, dtype=np.float32 if not len(raw_speech) else None)]
 
 
-__all__ = ["check_sounds", "split_windows", "stack_windows"]
+__all__ = ["UnfetchedSoundMixin", "check_sounds", "split_windows", "stack_windows"]
