@@ -6,11 +6,11 @@ from typing import Any
 from torch import Tensor
 from transformers import FeatureExtractionMixin, PreTrainedModel
 
-from . import audioclip, clap, imagebind, wav2clip, whisper
+from . import audioclip, clap, imagebind, msclap, wav2clip, whisper
 from .origin import Origin, looks_like
 
 ORIGINS: dict[str, Origin] = {
-    module.ORIGIN.name: module.ORIGIN for module in (imagebind, audioclip, wav2clip, clap, whisper)
+    module.ORIGIN.name: module.ORIGIN for module in (imagebind, audioclip, wav2clip, clap, msclap, whisper)
 }
 
 
