@@ -65,6 +65,12 @@ class SoundLlavaPreTrainedModel(AdapterLoadingMixin, PreTrainedModel):
         projector = getattr(getattr(self, "model", self), "multi_modal_projector", None)
         return super().dtype if projector is None else projector.linear_1.weight.dtype
 
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        # True would pass over modules without weights of their own, such as CLIP's attention, whose children would
+        # then start from another distribution than in stock LLaVA.
+        return False
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
@@ -126,6 +132,9 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel):
         _check_device("input_features", input_features, self.audio_tower)
         if input_features.is_floating_point():
             input_features = input_features.to(self.audio_tower.dtype)
+        for name in ("output_hidden_states", "output_attentions"):
+            if getattr(self.config.sound_config, name):  # the encoder reads these from its own configuration alone
+                kwargs.setdefault(name, True)
         output = self.audio_tower(input_features, input_features_mask=input_features_mask, return_dict=True, **kwargs)
         output["pooler_output"] = self._align(output.pooler_output, sound_alignment, sound_alpha)
         return output
