@@ -11,6 +11,7 @@ test: $(STAMP)  ## Offline tests on CPU
 	$(BIN)/python -m pytest
 
 test-slow: $(STAMP)  ## Also the tests that take minutes or fetch an sdist from the package index
+	-$(BIN)/python tests/shared_transformers.py
 	$(BIN)/python -m pytest -m slow
 
 test-gpu: $(STAMP)
