@@ -8,11 +8,13 @@ from tiny_processors import picture, sound, tiny_image_processor, tiny_tokenizer
 from transformers import AutoModel, AutoProcessor
 
 import soundclip_hf  # noqa: F401  registers the Auto classes
+from soundclip_hf.modeling.configuration_audioclip import AudioClipConfig
 from soundclip_hf.modeling.configuration_clap import SoundClapConfig
 from soundclip_hf.modeling.configuration_imagebind import ImageBindAudioConfig
 from soundclip_hf.modeling.configuration_msclap import MsClapConfig
 from soundclip_hf.modeling.configuration_peav import PeAvAudioConfig
 from soundclip_hf.modeling.configuration_wav2clip import Wav2ClipConfig
+from soundclip_hf.modeling.feature_extraction_audioclip import AudioClipFeatureExtractor
 from soundclip_hf.modeling.feature_extraction_clap import SoundClapFeatureExtractor
 from soundclip_hf.modeling.feature_extraction_imagebind import ImageBindFeatureExtractor
 from soundclip_hf.modeling.feature_extraction_msclap import MsClapFeatureExtractor
@@ -51,6 +53,10 @@ ENCODERS = {
     "imagebind": (
         ImageBindAudioConfig(**TRANSFORMER, intermediate_size=32, projection_dim=40),
         ImageBindFeatureExtractor(),
+    ),
+    "audioclip": (
+        AudioClipConfig(depths=(1, 1, 1, 1), channels=(4, 6, 8, 10), cardinality=2, base_width=32, projection_dim=24),
+        AudioClipFeatureExtractor(),
     ),
     "wav2clip": (Wav2ClipConfig(channels=[4, 8, 8, 16], projection_dim=24), Wav2ClipFeatureExtractor()),
 }
