@@ -5,6 +5,7 @@ from .media import read_clip
 from .modeling.configuration_soundclip import SoundClipConfig, SoundLlavaConfig
 from .modeling.configuration_whisperclip import WhisperClipConfig
 from .modeling.encoder_whisperclip import WhisperClipModel
+from .modeling.modeling_soundclip import SoundClipModel
 from .modeling.modeling_soundllava import SoundLlava, SoundLlavaForConditionalGeneration
 from .modeling.processing_soundllava import SoundLlavaProcessor
 
@@ -12,6 +13,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "SoundClipConfig",
+    "SoundClipModel",
     "SoundLlava",
     "SoundLlavaConfig",
     "SoundLlavaForConditionalGeneration",

@@ -15,6 +15,7 @@ from . import (
     feature_extraction_peav,
     feature_extraction_wav2clip,
     feature_extraction_whisperclip,
+    modeling_soundclip,
     modeling_soundllava,
 )
 
@@ -33,5 +34,6 @@ __all__ = [
     "feature_extraction_peav",
     "feature_extraction_wav2clip",
     "feature_extraction_whisperclip",
+    "modeling_soundclip",
     "modeling_soundllava",
 ]

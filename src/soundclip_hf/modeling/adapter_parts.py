@@ -83,7 +83,7 @@ def load_encoder(tower: Any, config: SoundLlavaConfig, hub: dict[str, Any]) -> s
     encoder = type(tower).from_pretrained(
         config.audio_encoder_name_or_path,
         revision=config.audio_encoder_revision,
-        config=config.sound_config.audio_config,  # type: ignore[union-attr]
+        config=config.sound_config.audio_config,
         dtype=tower.dtype,
         **hub,
     )
