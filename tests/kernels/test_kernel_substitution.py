@@ -62,6 +62,35 @@ def test_equal_rows_keep_the_first(implementation, count):
         assert torch.equal(kept, (torch.arange(count) < k).expand(2, count))
 
 
+def test_equal_rows_at_the_boundary_tie_beside_other_images():
+    """BLAS alone gives equal rows unequal dot products; one image's tie must not change how another is ranked."""
+    tokens, audio = torch.randn(3, 576, 1000), torch.randn(3, 1000)
+    tokens[1, 1:] = torch.randn(1000)
+    tokens[2, 5] = tokens[2, 570] = audio[2] * 0.3
+    valid = torch.ones(3, 575, dtype=torch.bool)
+    for k in (1, 100, torch.tensor([100, 574, 1])):
+        for mask in (None, valid):
+            output = substitute_tokens(tokens, audio, k, valid=mask)
+            check(output, tokens, audio, k, "zero", mask)
+            budget = k if isinstance(k, int) else 574
+            assert torch.equal(output.kept[1], torch.arange(575) < budget)
+    assert substitute_tokens(tokens, audio, 1).kept[2].nonzero().tolist() == [[4]]
+
+
+def test_ambient_precision_settings_change_nothing():
+    tokens, audio = draw_case(0, torch.float32, 2, 96, 256, "clip")
+    expected = substitute_tokens(tokens, audio, 15)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        check(substitute_tokens(tokens, audio, 15), tokens, audio, 15)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        output = substitute_tokens(tokens, audio, 15)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert torch.equal(output.tokens, expected.tokens)
+    check(output, tokens, audio, 15)
+
+
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_zero_sound_keeps_the_first(implementation):
     output = implementation(torch.randn(1, 10, 8), torch.zeros(1, 8), 3)
