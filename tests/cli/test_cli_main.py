@@ -1,5 +1,6 @@
 """The command as a user runs it: help, version, environment, streams and signals of a real process."""
 
+import contextlib
 import json
 import os
 import signal
@@ -76,6 +77,27 @@ def test_a_real_process_keeps_its_streams_apart():
     assert json.loads(done.stdout)["answer"]
     assert "UNTRAINED" in done.stderr
     assert "\r" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_terminal_gets_a_progress_bar_and_a_pipe_the_rows(files):
+    master, slave = os.openpty()
+    sources = [str(files / "a.mp4"), str(files / "corrupt.mp4"), str(files / "b.mp4")]
+    command = [*SOUNDCLIP, "describe", *sources, "--json", "--max-new-tokens", "4", "--batch-size", "1"]
+    environment = {**ENVIRONMENT, "TERM": "xterm"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=slave, text=True, env=environment)
+    os.close(slave)
+    shown = b""
+    # Linux ends a terminal without writers with an error.
+    with contextlib.suppress(OSError):
+        while chunk := os.read(master, 65536):
+            shown += chunk
+    rows = [json.loads(line) for line in process.communicate()[0].splitlines()]
+    assert process.returncode == 1
+    assert ["error" in row for row in rows] == [False, True, False]
+    assert b"describing" in shown
+    assert b"error: " in shown
+    os.close(master)
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """`soundclip describe`: clips, pictures and sounds in; what a LLaVA that hears them answers out."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..bundled import CLIP
-from .output import FAILED, UsageError, note, reporting, result
+from .output import FAILED, UsageError, note, reporting, result, with_progress
 
 if TYPE_CHECKING:
     from .clips import Item
@@ -122,7 +122,7 @@ def describe(
             answers.check(planned_row(item, asking, loaded) for item in items)
             left = [item for item in items if item.id not in answers.answered]
             failed = 0
-            for row in _progress(answer(left, asking, loaded, batch_size), len(left)):
+            for row in with_progress(answer(left, asking, loaded, batch_size), len(left), "describing"):
                 answers.append(row)
                 failed += _failed(row)
             answers.close()
@@ -164,7 +164,7 @@ def _frame(text: str) -> str | float:
 def _print_all(rows: Iterable[dict[str, Any]], count: int, as_json: bool) -> int:
     """Print rows as they come; returns how many failed."""
     failed = 0
-    for row in rows if sys.stdout.isatty() else _progress(rows, count):
+    for row in rows if sys.stdout.isatty() else with_progress(rows, count, "describing"):
         failed += _failed(row)
         if as_json:
             result(row)
@@ -190,17 +190,6 @@ def _context(row: dict[str, Any]) -> str:
     if row["kept"] is not None:
         parts.append(f"{row['kept']} of {row['patches']} patches kept ({row['mode']})")
     return " · ".join([*parts, row["question"]])
-
-
-def _progress(rows: Iterable[dict[str, Any]], count: int) -> Iterator[dict[str, Any]]:
-    """A progress bar on stderr where that is a terminal and there is more than one row."""
-    if count < 2 or not sys.stderr.isatty():
-        yield from rows
-        return
-    from rich.console import Console
-    from rich.progress import track
-
-    yield from track(rows, description="describing", total=count, console=Console(stderr=True))
 
 
 __all__ = ["describe"]

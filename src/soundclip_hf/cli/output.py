@@ -5,13 +5,15 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 
 FAILED, USAGE = 1, 2
+
+Row = TypeVar("Row")
 
 # Tracebacks of errors that are reported in one line; `--debug` shows them.
 log = logging.getLogger("soundclip_hf.cli")
@@ -85,6 +87,19 @@ def reporting(debug: bool) -> Iterator[None]:
         log.setLevel(logging.NOTSET)
 
 
+def with_progress(rows: Iterable[Row], count: int, doing: str) -> Iterator[Row]:
+    """A progress bar on stderr where that is a terminal and there is more than one row."""
+    if count < 2 or not sys.stderr.isatty():
+        yield from rows
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    # rich would send what is printed meanwhile to its own stream, and results belong on stdout.
+    with Progress(console=Console(stderr=True), redirect_stdout=False) as progress:
+        yield from progress.track(rows, total=count, description=doing)
+
+
 __all__ = [
     "FAILED",
     "USAGE",
@@ -97,4 +112,5 @@ __all__ = [
     "reporting",
     "result",
     "warn",
+    "with_progress",
 ]
