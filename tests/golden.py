@@ -9,19 +9,8 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
-
-SHARED = Path(__file__).resolve().parents[2] / "shared"
-
-
-def shared_path(name: str) -> Path:
-    """A file of the shared reference data; the test is skipped, naming the file, where it is absent."""
-    # Not taken from conftest.py: a folder of tests may have one of its own, which the import would find first.
-    path = SHARED / name
-    if not path.exists():
-        pytest.skip(f"reference data shared/{name} is not here")
-    return path
+from shared_data import shared_path
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 import torch
-from golden import assert_close, fill, load_golden, shared_path
+from golden import assert_close, fill, load_golden
 from safetensors.torch import save_file
+from shared_data import shared_path
 from torch import nn
 from transformers import AutoFeatureExtractor, AutoModel, WhisperConfig, WhisperFeatureExtractor, WhisperModel
 from transformers import WhisperForConditionalGeneration as WhisperForGeneration
