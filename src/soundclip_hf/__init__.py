@@ -7,6 +7,7 @@ from .modeling.configuration_whisperclip import WhisperClipConfig
 from .modeling.encoder_whisperclip import WhisperClipModel
 from .modeling.modeling_soundclip import SoundClipModel
 from .modeling.modeling_soundllava import SoundLlava, SoundLlavaForConditionalGeneration
+from .modeling.processing_soundclip import SoundClipProcessor
 from .modeling.processing_soundllava import SoundLlavaProcessor
 
 __version__ = "0.1.0"
@@ -14,6 +15,7 @@ __version__ = "0.1.0"
 __all__ = [
     "SoundClipConfig",
     "SoundClipModel",
+    "SoundClipProcessor",
     "SoundLlava",
     "SoundLlavaConfig",
     "SoundLlavaForConditionalGeneration",

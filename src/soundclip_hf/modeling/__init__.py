@@ -17,6 +17,7 @@ from . import (
     feature_extraction_whisperclip,
     modeling_soundclip,
     modeling_soundllava,
+    processing_soundclip,
 )
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "feature_extraction_whisperclip",
     "modeling_soundclip",
     "modeling_soundllava",
+    "processing_soundclip",
 ]

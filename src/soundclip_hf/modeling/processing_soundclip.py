@@ -1,0 +1,164 @@
+"""Sounds, pictures and clips in; the tensors of `SoundClipModel` out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from transformers import AutoProcessor, BatchFeature, CLIPImageProcessor, ProcessorMixin
+from transformers.image_utils import make_flat_list_of_images
+
+from ..media import Clip, MediaError, load_sound, read_clip
+from .configuration_soundclip import SoundClipConfig
+from .sound_pairing import is_sound
+
+
+class SoundClipProcessor(ProcessorMixin):
+    r"""
+    A CLIP image processor and the feature extractor of an audio encoder. `from_pretrained` also reads the processor of
+    a SoundLlava or of an adapter.
+
+    Args:
+        image_processor:
+            Of the vision tower. LLaVA-1.6's is taken for its base view alone: the whole picture at the tower's size.
+        feature_extractor:
+            Of the audio encoder.
+    """
+
+    def __init__(self, image_processor: Any = None, feature_extractor: Any = None) -> None:
+        if hasattr(image_processor, "image_grid_pinpoints"):
+            image_processor = _base_view(image_processor)
+        super().__init__(image_processor, feature_extractor)
+
+    def __call__(  # type: ignore[override]
+        self,
+        audio: Any = None,
+        images: Any = None,
+        videos: Any = None,
+        *,
+        sampling_rate: int | None = None,
+        frame: str | float = "middle",
+        num_frames: int = 1,
+        return_tensors: str | None = None,
+        audio_kwargs: dict[str, Any] | None = None,
+        images_kwargs: dict[str, Any] | None = None,
+    ) -> BatchFeature:
+        r"""
+        Args:
+            audio:
+                One sound or a list: paths, URLs, bytes, arrays (with `sampling_rate`), `(array, rate)`, datasets-style
+                dicts or torchcodec decoders; each is resampled to the feature extractor's rate and mixed to mono. A
+                clip's path gives its sound.
+            images:
+                One picture or a list: PIL, arrays, tensors, paths or URLs. Lists of equally many frames give
+                `(clips, frames, …)`, whose features the model averages.
+            videos:
+                One clip or a list, in place of `audio` and `images`: paths, URLs or bytes of files with both, or
+                `Clip`s from `read_clip`. Row i of the sounds then belongs to row i of the pictures.
+            sampling_rate (`int`, *optional*):
+                The rate of bare arrays.
+            frame (`str` or `float`, *optional*, defaults to `"middle"`):
+                The picture of a clip: `middle`, `first` or seconds.
+            num_frames (`int`, *optional*, defaults to 1):
+                Evenly spaced frames of each clip in place of `frame`.
+            return_tensors (`str`, *optional*):
+                `pt` or `np`.
+            audio_kwargs, images_kwargs (`dict`, *optional*):
+                For the feature extractor and the image processor.
+
+        Returns:
+            `BatchFeature`: `input_features` `(sounds, windows, …)` and `input_features_mask`, where there are sounds;
+            `pixel_values` `(images, 3, height, width)` or `(clips, frames, 3, height, width)`, where there are
+            pictures.
+
+        Raises:
+            ValueError: If there is nothing to process, a sound cannot be used, clips are mixed with other media, or
+                they have unequal numbers of frames. `MediaError`, one of them, names the file that cannot be read.
+        """
+        if videos is not None:
+            if audio is not None or images is not None:
+                raise ValueError("Pass `videos`, which have both, or `audio` and `images`; not all of them.")
+            audio, images = self._open(videos, frame, num_frames)
+            sampling_rate = self.feature_extractor.sampling_rate
+        if audio is None and images is None:
+            raise ValueError("Nothing to process: pass `audio`, `images` or `videos`.")
+        data: dict[str, Any] = {}
+        if audio is not None:
+            data |= self._sounds(audio, sampling_rate, audio_kwargs or {})
+        if images is not None:
+            data |= self._pictures(images, images_kwargs or {})
+        return BatchFeature(data, tensor_type=return_tensors)
+
+    def _open(self, videos: Any, frame: str | float, num_frames: int) -> tuple[list[Any], list[Any]]:
+        rate = self.feature_extractor.sampling_rate
+        sounds, pictures = [], []
+        for source in videos if isinstance(videos, (list, tuple)) else [videos]:
+            clip = source
+            if not isinstance(source, Clip):
+                clip = read_clip(source, frame=frame, sampling_rate=rate, frames=num_frames)
+            if clip.waveform is None or clip.frame is None:
+                missing = "audio" if clip.waveform is None else "video"
+                raise MediaError(f"{clip.path}: has no {missing} stream; pass its other half as `audio` or `images`")
+            sounds.append((clip.waveform, clip.sampling_rate))
+            pictures.append(list(clip.frames) if len(clip.frames) > 1 else clip.frame)
+        return sounds, pictures
+
+    def _sounds(self, audio: Any, source_rate: int | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+        if is_sound(audio):
+            audio = [audio]
+        rate, waveforms = self.feature_extractor.sampling_rate, []
+        for index, source in enumerate(audio):
+            try:
+                waveforms.append(load_sound(source, sampling_rate=rate, source_rate=source_rate))
+            except ValueError as error:
+                raise type(error)(f"sound {index}: {error}") from error
+        if not waveforms:
+            raise ValueError("`audio` is an empty list: pass at least one sound, or leave it out.")
+        features = self.feature_extractor(waveforms, **{**kwargs, "sampling_rate": rate, "return_tensors": "np"})
+        names = {"attention_mask": "input_features_mask"}
+        return {names.get(name, name): value for name, value in features.items()}
+
+    def _pictures(self, images: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+        nested = isinstance(images, (list, tuple)) and any(isinstance(entry, (list, tuple)) for entry in images)
+        frames = _frames_per_clip(images) if nested else 1
+        images = self.image_processor.fetch_images(images)
+        pictures = list(make_flat_list_of_images(images))  # type: ignore[arg-type]
+        pixels = self.image_processor(pictures, **{**kwargs, "return_tensors": "np"})["pixel_values"]
+        if nested:
+            pixels = np.asarray(pixels).reshape(-1, frames, *pixels.shape[1:])
+        return {"pixel_values": pixels}
+
+    @property
+    def model_input_names(self) -> list[str]:
+        return ["input_features", "input_features_mask", "pixel_values"]
+
+
+def _frames_per_clip(images: Sequence[Any]) -> int:
+    counts = {len(entry) if isinstance(entry, (list, tuple)) else 1 for entry in images}
+    if len(counts) > 1 or counts == {0}:
+        raise ValueError(f"`images` has clips of {sorted(counts)} frames: pass equally many of each, at least one.")
+    return counts.pop()
+
+
+def _base_view(image_processor: Any) -> CLIPImageProcessor:
+    """LLaVA-1.6's first view as a processor of its own: the whole picture, squeezed to a square."""
+    size, crop = image_processor.size, image_processor.crop_size
+    edge = size.get("shortest_edge")
+    height, width = (edge, edge) if edge else (size["height"], size["width"])
+    return CLIPImageProcessor(
+        do_resize=image_processor.do_resize,
+        size={"height": height, "width": width},
+        resample=image_processor.resample,
+        do_center_crop=image_processor.do_center_crop,
+        crop_size={"height": crop["height"], "width": crop["width"]},
+        do_rescale=image_processor.do_rescale,
+        rescale_factor=image_processor.rescale_factor,
+        do_normalize=image_processor.do_normalize,
+        image_mean=image_processor.image_mean,
+        image_std=image_processor.image_std,
+        do_convert_rgb=image_processor.do_convert_rgb,
+    )
+
+
+AutoProcessor.register(SoundClipConfig, SoundClipProcessor, exist_ok=True)
+
+__all__ = ["SoundClipProcessor"]
