@@ -28,6 +28,10 @@ def pytest_ignore_collect(collection_path, config):
     return True if quick and collection_path.name.startswith("test_transformers_") else None
 
 
+# Thread pools of parallel tests fight over the cores: tiny layers get five to ten times slower.
+torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)

@@ -318,3 +318,18 @@ def test_another_model_type_is_refused(tmp_path):
     tiny_vision_config().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="clip_vision_model"):
         SoundLlava.from_pretrained(tmp_path)
+
+
+def test_a_learned_layer_fusion_travels_with_the_adapter(tmp_path):
+    base, encoder, repo = tmp_path / "base", tmp_path / "encoder", tmp_path / "adapter"
+    tiny_llava("llava").save_pretrained(base)
+    WhisperClipModel(tiny_audio_config()).save_pretrained(encoder)  # the original has no fusion weights
+    config = tiny_sound_llava_config("llava", sound={"audio_config": tiny_audio_config(layer_fusion="weighted_sum")})
+    config.audio_encoder_name_or_path = str(encoder)
+    model = SoundLlava.from_pretrained(base, config=config)
+    with torch.no_grad():
+        model.model.audio_tower.layer_weight_logits.copy_(torch.tensor([0.3, -0.7]))
+    model.save_pretrained(repo, adapter_only=True)
+    assert "audio_tower.layer_weight_logits" in load_file(repo / ADAPTER_NAME)
+    loaded = SoundLlava.from_pretrained(repo)
+    assert loaded.model.audio_tower.layer_weight_logits.tolist() == pytest.approx([0.3, -0.7])

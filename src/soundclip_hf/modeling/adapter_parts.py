@@ -150,9 +150,17 @@ def copy_into(module: nn.Module, tensors: dict[str, torch.Tensor], source: str) 
 
 
 def adapter_tensors(backbone: Any, config: SoundLlavaConfig) -> dict[str, torch.Tensor]:
-    """What an adapter file of this model holds, by name."""
-    parts = EARS if config.audio_encoder_name_or_path is None else ("audio_projection",)
-    return {f"{part}.{key}": tensor for part in parts for key, tensor in getattr(backbone, part).state_dict().items()}
+    """What an adapter file of this model holds, by name: what its encoder's own repository does not."""
+    tower = backbone.audio_tower.state_dict()
+    if config.audio_encoder_name_or_path is not None:
+        # Weights that the original encoder never had, such as those of a learned layer fusion.
+        own = backbone.audio_tower._may_be_fresh
+        tower = {key: tensor for key, tensor in tower.items() if key.rpartition(".")[2] in own}
+    projection = backbone.audio_projection.state_dict()
+    return {
+        **{f"audio_tower.{key}": tensor for key, tensor in tower.items()},
+        **{f"audio_projection.{key}": tensor for key, tensor in projection.items()},
+    }
 
 
 __all__ = [

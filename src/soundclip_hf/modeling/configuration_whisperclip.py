@@ -1,5 +1,6 @@
 """Configuration of `WhisperClipModel`: Whisper's encoder fields, and how its layers and positions become one vector."""
 
+import os
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
@@ -89,12 +90,15 @@ class WhisperClipConfig(PreTrainedConfig):
         return cls(**{name: values[name] for name in _ENCODER_FIELDS if name in values}, **kwargs)
 
     @classmethod
-    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        values, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
         # A Whisper checkpoint's own config.json: take its encoder and leave decoder and generation fields behind.
-        if config_dict.get("model_type") == "whisper":
-            kept = cls.from_whisper_config(config_dict).to_dict()
-            config_dict = {**kept, "dtype": config_dict.get("dtype", config_dict.get("torch_dtype"))}
-        return super().from_dict(config_dict, **kwargs)
+        if values.get("model_type") == WhisperConfig.model_type:
+            dtype = values.get("dtype", values.get("torch_dtype"))
+            values = {**cls.from_whisper_config(values).to_dict(), "dtype": dtype}
+        return values, kwargs
 
     def to_whisper_config(self) -> WhisperConfig:
         """The configuration of the stock `WhisperEncoder` inside the model."""

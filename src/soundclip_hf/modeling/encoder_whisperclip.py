@@ -1,6 +1,5 @@
 """WhisperCLIP: log-mel windows in, a fusion of several layers of Whisper's encoder, averaged over time, out."""
 
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -13,8 +12,6 @@ from transformers.models.whisper.modeling_whisper import WhisperAttention, Whisp
 
 from .audio_encoder import AudioEncoderPreTrainedModel
 from .configuration_whisperclip import WhisperClipConfig
-
-_HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder", "proxies")
 
 
 class WhisperClipModel(AudioEncoderPreTrainedModel):
@@ -61,25 +58,6 @@ class WhisperClipModel(AudioEncoderPreTrainedModel):
         super()._init_weights(module)
         if module is self and self.config.layer_fusion == "weighted_sum":
             init.zeros_(self.layer_weight_logits)
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """
-        Load an own checkpoint, or the encoder of a Whisper one (the decoder is left behind); fields of the
-        configuration can be given as keywords.
-
-        Raises:
-            ValueError: If the checkpoint lacks weights of the encoder.
-        """
-        if kwargs.get("config") is None and pretrained_model_name_or_path is not None:
-            hub = {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
-            values, _ = WhisperClipConfig.get_config_dict(pretrained_model_name_or_path, **hub)
-            # Read here because the general path would warn about a model type that is expected.
-            if values.get("model_type") == "whisper":
-                own = {field.name for field in fields(WhisperClipConfig)} - {"dtype"}  # type: ignore[arg-type]
-                given = {name: kwargs.pop(name) for name in own & set(kwargs)}
-                kwargs["config"] = WhisperClipConfig.from_dict(values, **given)
-        return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
 
     def fused_layers(self) -> tuple[int, int]:
         """First and last layer, counted from 1, that enter `z_a`."""
