@@ -29,7 +29,9 @@ from soundclip_hf.modeling.encoder_audioclip import AudioClipModel, adaptive_max
 from soundclip_hf.modeling.feature_extraction_audioclip import AudioClipFeatureExtractor
 
 RATE = 44100
-LENGTHS = [noise(0.5, RATE, 1), noise(0.21, RATE, 2), noise(0.4337, RATE, 3), noise(0.0376, RATE, 4)]
+LENGTHS = [noise(0.2, RATE, 1), noise(0.1, RATE, 2), noise(0.1737, RATE, 3), noise(0.005, RATE, 4)]
+# As in the released model, two bins of the bank make no whole third.
+SHORT = {"win_length": 200, "hop_length": 80}
 
 
 @pytest.fixture(scope="module")
@@ -44,20 +46,19 @@ def official(golden):
 
 @pytest.fixture
 def tiny():
-    config = AudioClipConfig(
-        n_fft=2048, depths=(1, 1, 1, 2), channels=(4, 6, 8, 10), cardinality=2, base_width=32, projection_dim=20
-    )
+    small = {"depths": (1, 1, 1, 2), "channels": (4, 6, 8, 10), "cardinality": 2, "base_width": 32}
+    config = AudioClipConfig(**small, n_fft=260, projection_dim=20, **SHORT)
     model = randomise(AudioClipModel(config))
     with torch.no_grad():
         model.backbone.conv1.weight.mul_(0.03)
         model.fbsp.m.uniform_(0.1, 1.0)
-        model.fbsp.fc.add_(0.2 * torch.rand(1025))
+        model.fbsp.fc.add_(0.2 * torch.rand(131))
     return model
 
 
 @pytest.fixture
 def extractor():
-    return AudioClipFeatureExtractor()
+    return AudioClipFeatureExtractor(**SHORT)
 
 
 def straightforward(state, samples):
@@ -196,13 +197,13 @@ def test_pooling_of_padded_maps(length):
 # ---- units, lengths ----
 
 
-def test_samples_survive_a_cast_of_the_features(extractor):
+def test_samples_survive_a_cast_of_the_features():
     quiet = noise(0.2, RATE) * 1e-4
-    inputs = extractor(quiet, sampling_rate=RATE, return_tensors="pt").to(torch.bfloat16)
+    inputs = AudioClipFeatureExtractor()(quiet, sampling_rate=RATE, return_tensors="pt").to(torch.bfloat16)
     samples = inputs["input_features"][0, 0, 0]
     assert samples.dtype == torch.int32
-    frames = inputs["input_features_mask"].shape[-1]
-    assert len(samples) == 1654 + 561 * (frames - 1)
+    assert inputs["input_features_mask"].shape == (1, 1, 14)
+    assert len(samples) == 1654 + 561 * 13
     before = (len(samples) - len(quiet)) // 2
     np.testing.assert_allclose(samples[before : before + len(quiet)] / 2**27, quiet, atol=2**-28)
     assert (torch.cat([samples[:before], samples[before + len(quiet) :]]) == -2048).all()
@@ -213,15 +214,14 @@ def test_int16_samples_as_floats_are_refused(extractor):
         extractor(np.full(3000, 6000.0, dtype=np.float32), sampling_rate=RATE)
 
 
-def test_long_sound_is_the_mean_of_its_windows(tiny):
-    sound = noise(0.55, RATE)
-    extractor = AudioClipFeatureExtractor(max_length_s=0.25)
-    inputs = extractor(sound, sampling_rate=RATE, return_tensors="pt")
-    assert inputs["input_features_mask"].sum(-1).tolist() == [[18, 18, 2]]
-    whole = AudioClipFeatureExtractor()
-    cut = [sound[:11025], sound[11025:22050], sound[22050:]]
-    each = torch.cat([embed(tiny, whole, part) for part in cut])
-    assert_close(embed(tiny, extractor, sound)[0], each.mean(0), 1e-5, "mean")
+def test_long_sound_is_the_mean_of_its_windows(tiny, extractor):
+    sound = noise(0.14, RATE)
+    windows = AudioClipFeatureExtractor(max_length_s=0.06, **SHORT)
+    inputs = windows(sound, sampling_rate=RATE, return_tensors="pt")
+    assert inputs["input_features_mask"].sum(-1).tolist() == [[32, 32, 10]]
+    cut = [sound[:2646], sound[2646:5292], sound[5292:]]
+    each = torch.cat([embed(tiny, extractor, part) for part in cut])
+    assert_close(embed(tiny, windows, sound)[0], each.mean(0), 1e-5, "mean")
 
 
 # ---- what every encoder must hold ----
@@ -248,13 +248,13 @@ def test_batch_of_stereo_equals_single(tiny, extractor):
 
 
 def test_saves_and_loads(tiny, tmp_path):
-    check_saves_and_loads(tiny, AudioClipFeatureExtractor(max_length_s=0.3), LENGTHS, tmp_path)
+    check_saves_and_loads(tiny, AudioClipFeatureExtractor(max_length_s=0.15, **SHORT), LENGTHS, tmp_path)
 
 
 def test_fresh_weights(tiny):
     check_fresh_weights_are_finite(tiny)
     fresh = AudioClipModel.from_pretrained(None, config=tiny.config, state_dict={})
-    assert torch.equal(fresh.fbsp.fc.detach(), torch.arange(1025.0))
+    assert torch.equal(fresh.fbsp.fc.detach(), torch.arange(131.0))
 
 
 @pytest.mark.parametrize(("dtype", "closeness"), [(torch.bfloat16, 0.999), (torch.float16, 0.9999)])
@@ -304,8 +304,8 @@ def test_gradient_checkpointing(tiny, extractor):
     check_gradient_checkpointing(tiny, extractor, LENGTHS[:2])
 
 
-def test_bad_sounds(extractor):
-    check_bad_sounds(extractor, 1654)
+def test_bad_sounds():
+    check_bad_sounds(AudioClipFeatureExtractor(), 1654)
 
 
 def test_bad_settings():
@@ -318,6 +318,6 @@ def test_bad_settings():
 
 
 def test_wrong_shape(tiny):
-    check_wrong_shape(tiny, torch.zeros(1, 1, 1653), None, "1653 samples.*win_length=1654")
-    check_wrong_shape(tiny, torch.zeros(1, 1, 1655), torch.ones(1, 2), "do not end with a frame")
-    check_wrong_shape(tiny, torch.zeros(1, 1, 2215), torch.ones(1, 3), "3 frames.*have 2")
+    check_wrong_shape(tiny, torch.zeros(1, 1, 199), None, "199 samples.*win_length=200")
+    check_wrong_shape(tiny, torch.zeros(1, 1, 201), torch.ones(1, 2), "do not end with a frame")
+    check_wrong_shape(tiny, torch.zeros(1, 1, 280), torch.ones(1, 3), "3 frames.*have 2")

@@ -114,7 +114,7 @@ def test_golden_clips(golden, extractor):
 def test_golden_stages(golden, official):
     model, _ = official
     seen = {}
-    watch = {"tokens": model.patches, "norm": model.norm, "head": model.head, "clip_embedding": model.scale}
+    watch = {"tokens": model.patches, "norm": model.norm, "head": model.head, "clip_embedding": model.scaled_normalize}
     handles = [
         module.register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out}))
         for name, module in watch.items()
@@ -242,13 +242,13 @@ def test_backends_agree(tiny, extractor):
 
 def test_saves_and_loads(tiny, tmp_path):
     with torch.no_grad():
-        tiny.scale.log_logit_scale.fill_(1.5)
+        tiny.scaled_normalize.log_logit_scale.fill_(1.5)
     check_saves_and_loads(tiny, ImageBindFeatureExtractor(clip_mean="in_place", num_clips=2), LENGTHS, tmp_path)
 
 
 def test_fresh_weights(tiny):
     check_fresh_weights_are_finite(tiny)
-    assert abs(float(tiny.scale.log_logit_scale.exp()) - 20) < 1e-4
+    assert abs(float(tiny.scaled_normalize.log_logit_scale.exp()) - 20) < 1e-4
 
 
 @pytest.mark.parametrize(("dtype", "closeness"), [(torch.bfloat16, 0.999), (torch.float16, 0.9999)])
@@ -257,16 +257,16 @@ def test_half_precision(tiny, extractor, tmp_path, dtype, closeness):
 
 
 def test_scale_survives_half_precision(tiny):
-    scale = tiny.scale.log_logit_scale.clone()
+    scale = tiny.scaled_normalize.log_logit_scale.clone()
     for cast in (tiny.to(torch.bfloat16), tiny.half()):
-        assert cast.scale.log_logit_scale.dtype == torch.float32
-        assert torch.equal(cast.scale.log_logit_scale, scale)
-    assert tiny.double().scale.log_logit_scale.dtype == torch.float64
+        assert cast.scaled_normalize.log_logit_scale.dtype == torch.float32
+        assert torch.equal(cast.scaled_normalize.log_logit_scale, scale)
+    assert tiny.double().scaled_normalize.log_logit_scale.dtype == torch.float64
 
 
 def test_scale_has_a_limit(tiny, extractor):
     with torch.no_grad():
-        tiny.scale.log_logit_scale.fill_(9.0)
+        tiny.scaled_normalize.log_logit_scale.fill_(9.0)
         inputs = extractor(LENGTHS[0], sampling_rate=RATE, return_tensors="pt")
         z = tiny(inputs["input_features"][:, 0]).pooler_output
     assert abs(float(z.norm()) - 100) < 1e-3

@@ -7,6 +7,7 @@ from torch import Tensor
 from transformers import FeatureExtractionMixin, PreTrainedModel
 
 from . import audioclip, clap, imagebind, msclap, wav2clip, whisper
+from .files import read_original
 from .origin import Origin, looks_like
 
 ORIGINS: dict[str, Origin] = {
@@ -56,4 +57,4 @@ def to_original(model: PreTrainedModel) -> dict[str, Tensor]:
     raise ValueError(f"{type(model).__name__} has no original format here; those that have: {', '.join(ORIGINS)}.")
 
 
-__all__ = ["ORIGINS", "Origin", "from_original", "looks_like", "to_original"]
+__all__ = ["ORIGINS", "Origin", "from_original", "looks_like", "read_original", "to_original"]

@@ -31,7 +31,7 @@ ORIGIN = Origin(
         (r"blocks\.(\d+)\.fc(\d)\.", r"modality_trunks.audio.blocks.\1.mlp.fc\2."),
         (r"norm\.", "modality_heads.audio.0."),
         (r"head\.", "modality_heads.audio.2."),
-        (r"scale\.", "modality_postprocessors.audio.1."),
+        (r"scaled_normalize\.", "modality_postprocessors.audio.1."),
     ),
     ignored=r"modality_(preprocessors|trunks|heads|postprocessors)\.(vision|text|depth|thermal|imu)\.",
 )

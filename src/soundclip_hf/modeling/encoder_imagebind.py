@@ -117,7 +117,7 @@ class ImageBindAudioModel(AudioEncoderPreTrainedModel):
     config: ImageBindAudioConfig
     window_ndim = 3
     _no_split_modules = ["ImageBindAudioBlock"]
-    _keep_in_fp32_modules_strict = ["scale"]
+    _keep_in_fp32_modules_strict = ["scaled_normalize"]
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
@@ -131,7 +131,7 @@ class ImageBindAudioModel(AudioEncoderPreTrainedModel):
         self.blocks = nn.ModuleList([ImageBindAudioBlock(config) for _ in range(config.num_hidden_layers)])
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.head = nn.Linear(config.hidden_size, config.projection_dim, bias=False)
-        self.scale = ScaledNormalize(config)
+        self.scaled_normalize = ScaledNormalize(config)
         self.post_init()
 
     @torch.no_grad()
@@ -159,7 +159,7 @@ class ImageBindAudioModel(AudioEncoderPreTrainedModel):
         hidden = self.patches(features.to(self.head.weight.dtype))
         for block in self.blocks:
             hidden = block(hidden, **kwargs)
-        z = self.scale(self.head(self.norm(hidden[:, 0])))
+        z = self.scaled_normalize(self.head(self.norm(hidden[:, 0])))
         return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=z)
 
 
