@@ -8,7 +8,7 @@ demo: $(STAMP)  ## Set up and answer a question about the bundled clip with its 
 	$(BIN)/soundclip describe --question "What makes the sound?"
 
 test: $(STAMP)  ## Offline tests on CPU
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-slow: $(STAMP)  ## Also the tests that take minutes or fetch an sdist from the package index
 	-$(BIN)/python tests/shared_transformers.py

@@ -62,9 +62,7 @@ def build_inputs(model, samples: Sequence[Sample], budget: int | None = None, dt
         start += count
     longest = max(len(prompt) for prompt in prompts)
     inputs["input_ids"] = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
-    inputs["attention_mask"] = torch.tensor(
-        [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
-    )
+    inputs["attention_mask"] = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
     return inputs
 
 
