@@ -133,7 +133,6 @@ def measure(calls: dict[str, Call], batch: int, repeats: int, device: str) -> di
     }
 
 
-@torch.inference_mode()
 def run(encoder: str, batch: int, dtype: str, arguments: argparse.Namespace) -> dict:
     model_class, config_class, extractor_class, contest = ENCODERS[encoder]
     extractor = extractor_class()
@@ -141,11 +140,18 @@ def run(encoder: str, batch: int, dtype: str, arguments: argparse.Namespace) -> 
     features = extractor(waves, sampling_rate=extractor.sampling_rate, return_tensors="pt")
     torch.manual_seed(0)
     model = model_class(config_class()).eval().to(arguments.device, DTYPES[dtype])
+    # Made outside of inference mode: tensors of that mode have no version by which a change could be seen.
     ours, plain = contest(dict(features.to(arguments.device, DTYPES[dtype])), model)
+    return compare(ours, plain, {"encoder": encoder, "batch": batch, "dtype": dtype}, arguments)
 
+
+@torch.inference_mode()
+def compare(ours: Call, plain: Call, row: dict, arguments: argparse.Namespace) -> dict:
+    """`row` with the figures of both, or with an error if they differ."""
+    dtype, batch = row["dtype"], row["batch"]
     expected, answer = plain().float(), ours().float()
     difference = float((answer - expected).abs().max() / expected.abs().max())
-    row = {"encoder": encoder, "batch": batch, "dtype": dtype, "relative_difference": difference}
+    row = {**row, "relative_difference": difference}
     if not difference <= TOLERANCE[dtype]:
         return {**row, "error": f"differs by more than {TOLERANCE[dtype]}: not timed"}
     figures = measure({"ours": ours, "plain": plain}, batch, arguments.repeats, arguments.device)

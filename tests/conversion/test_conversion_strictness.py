@@ -118,6 +118,28 @@ def test_an_imagebind_checkpoint_without_its_audio_trunk():
         from_original("imagebind", {"modality_trunks.vision.blocks.0.norm_1.weight": torch.zeros(1)})
 
 
+def test_the_whole_imagebind_file(caplog):
+    """Its 1311 entries: besides the audio trunk, those of five other modalities."""
+    golden = load_golden("imagebind")
+    whole = dict(golden.state_dict)
+    parts = ("preprocessors", "trunks", "heads", "postprocessors")
+    names = (
+        f"modality_{part}.{modality}.{number}.weight"
+        for number in range(60)
+        for part in parts
+        for modality in ("vision", "text", "depth", "thermal", "imu")
+    )
+    while len(whole) < golden.spec["full_checkpoint_keys"]:
+        whole[next(names)] = torch.zeros(1)
+    logging.getLogger("transformers").propagate = True
+    try:
+        model, _ = from_original("imagebind", whole)
+    finally:
+        logging.getLogger("transformers").propagate = False
+    assert "1134 of 1311 entries belong to other parts" in caplog.text
+    assert to_original(model).keys() == golden.state_dict.keys()
+
+
 def test_another_spectrogram_window_is_refused():
     state = load_golden("wav2clip").state_dict
     key = "audio_encoder.spectrogram.window"
