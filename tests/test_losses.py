@@ -1,11 +1,24 @@
 """The alignment objective against numbers computed by hand."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
 
-from soundclip_hf.losses import distribution_matching, info_nce, soundclip_loss
+from soundclip_hf import losses
+from soundclip_hf.losses import (
+    LOSS_TERMS,
+    alignment_loss,
+    cosine,
+    distribution_matching,
+    gather_pairs,
+    info_nce,
+    loss_terms,
+    mse,
+    soundclip_loss,
+)
 
 # Rows (2, 0) and (0, 5): cosines with themselves 1, with each other 0.
 APART = torch.tensor([[2.0, 0.0], [0.0, 5.0]])
@@ -120,3 +133,109 @@ def test_gradients():
         ends = [soundclip_loss(audio + sign * step * direction, vision, temperature=0.5) for sign in (1, -1)]
     slope = (ends[0] - ends[1]) / (2 * step)
     torch.testing.assert_close((audio.grad * direction).sum(), slope, rtol=1e-2, atol=1e-4)
+
+
+def test_cosine_and_mse_by_hand():
+    audio = torch.tensor([[3.0, 4.0], [1.0, 0.0]])
+    vision = torch.tensor([[1.0, 0.0], [-2.0, 0.0]])
+    assert cosine(audio, vision).item() == pytest.approx(1 - (0.6 - 1) / 2)
+    assert mse(audio, vision).item() == pytest.approx((4 + 16 + 9 + 0) / 4)
+    assert cosine(torch.zeros(1, 2), vision[:1]).item() == 1
+
+
+def test_every_row_of_table_7():
+    audio, vision = torch.randn(6, 4), torch.randn(6, 4)
+    terms = {
+        "info_nce": info_nce(audio, vision),
+        "distribution": distribution_matching(audio, vision),
+        "cosine": cosine(audio, vision),
+        "mse": mse(audio, vision),
+    }
+    assert set(terms) == set(LOSS_TERMS)
+    for name, expected in terms.items():
+        assert torch.equal(alignment_loss(audio, vision, name), expected)
+    for name in ("info_nce+distribution", "cosine + distribution", "info_nce+mse+cosine"):
+        expected = torch.stack([terms[term] for term in loss_terms(name)]).sum()
+        torch.testing.assert_close(alignment_loss(audio, vision, name), expected)
+    torch.testing.assert_close(alignment_loss(audio, vision), soundclip_loss(audio, vision))
+
+
+def test_distribution_matching_does_not_know_the_pairs():
+    audio, vision = torch.randn(6, 4), torch.randn(6, 4)
+    torch.testing.assert_close(
+        alignment_loss(audio, vision.flip(0), "distribution"), alignment_loss(audio, vision, "distribution")
+    )
+
+
+def test_unknown_and_repeated_terms():
+    with pytest.raises(ValueError, match="'infonce' is none of info_nce, distribution, cosine, mse"):
+        loss_terms("infonce+mse")
+    with pytest.raises(ValueError, match="a term comes twice"):
+        loss_terms("mse+mse")
+
+
+@pytest.mark.parametrize("chunk_size", [1, 3, 5, 8, 9, 100])
+def test_chunked_logits_change_neither_loss_nor_gradients(chunk_size):
+    def run(size):
+        torch.manual_seed(1)
+        audio, vision = torch.randn(9, 5, requires_grad=True), torch.randn(9, 5, requires_grad=True)
+        scale = torch.tensor(2.0, requires_grad=True)
+        loss = info_nce(audio, vision, logit_scale=scale.exp(), chunk_size=size)
+        loss.backward()
+        return loss.detach(), audio.grad, vision.grad, scale.grad
+
+    for found, expected in zip(run(chunk_size), run(None)):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_chunk_size_must_be_positive():
+    with pytest.raises(ValueError, match="chunk_size=0"):
+        info_nce(APART, APART, chunk_size=0)
+
+
+def test_one_process_has_nothing_to_gather():
+    audio, vision = torch.randn(2, 3), torch.randn(2, 3)
+    gathered = gather_pairs(audio, vision)
+    assert gathered[0] is audio
+    assert gathered[1] is vision
+
+
+# A program of its own, which imports nothing but torch and the losses, and forks: importing transformers twice is slow.
+TWO_PROCESSES = """
+import importlib.util, os, sys
+import torch
+import torch.distributed as dist
+
+source, folder = sys.argv[1:]
+spec = importlib.util.spec_from_file_location("losses", source)
+losses = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(losses)
+torch.set_num_threads(1)
+rank = 0 if os.fork() else 1
+dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+audio, vision = torch.load(f"{folder}/pairs.pt")
+own = slice(0, 3) if rank == 0 else slice(3, 5)  # unequal shares
+weight = torch.nn.Parameter(torch.eye(4))
+pairs = losses.gather_pairs(audio[own] @ weight, vision[own])
+loss = losses.soundclip_loss(*pairs)
+loss.backward()
+dist.all_reduce(weight.grad)  # what DDP does: the mean over processes
+torch.save((loss.detach(), weight.grad / 2), f"{folder}/{rank}.pt")
+dist.destroy_process_group()
+if rank == 0:
+    os.wait()
+"""
+
+
+def test_negatives_of_other_processes_with_their_gradient(tmp_path):
+    audio, vision = torch.randn(5, 4), torch.randn(5, 4)
+    torch.save((audio, vision), tmp_path / "pairs.pt")
+    arguments = [sys.executable, "-c", TWO_PROCESSES, losses.__file__, str(tmp_path)]
+    subprocess.run(arguments, check=True, timeout=120)
+    weight = torch.nn.Parameter(torch.eye(4))
+    loss = soundclip_loss(audio @ weight, vision)
+    loss.backward()
+    for rank in range(2):
+        found, gradient = torch.load(tmp_path / f"{rank}.pt")
+        torch.testing.assert_close(found, loss.detach())
+        torch.testing.assert_close(gradient, weight.grad)
