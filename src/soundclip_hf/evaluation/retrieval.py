@@ -187,7 +187,7 @@ def _check(audio: Tensor, video: Tensor, pool: int | None, sample: int | None, r
         raise ValueError(f"repeats={repeats}: must be at least 1.")
     for name, part in (("audio", audio), ("video", video)):
         if not torch.isfinite(part).all():
-            rows: Sequence[int] = (~torch.isfinite(part)).any(1).nonzero()[:, 0].tolist()
+            rows = (~torch.isfinite(part)).any(1).nonzero()[:, 0].tolist()
             raise ValueError(
                 f"{name}: {len(rows)} of {len(part)} embeddings are not finite, the first in row {rows[0]}."
             )
