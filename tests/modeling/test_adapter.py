@@ -258,7 +258,7 @@ def test_full_checkpoint_with_an_unknown_key_of_ours(tmp_path):
 
 
 def test_wrong_tower_values(adapter, tmp_path):
-    model, repo, base = adapter
+    model, repo, _ = adapter
     torch.manual_seed(5)
     other = tiny_llava(model.config.llava_variant)
     torch.nn.init.normal_(other.model.vision_tower.encoder.layers[0].mlp.fc1.weight)
@@ -277,7 +277,7 @@ def test_wrong_tower_geometry(adapter):
 
 
 def test_half_precision_base_is_still_the_same_tower(adapter, tmp_path):
-    model, repo, _ = adapter
+    _, repo, _ = adapter
     for dtype in (torch.float16, torch.bfloat16):
         loaded = SoundLlava.from_pretrained(repo, dtype=dtype)
         assert loaded.dtype == dtype

@@ -275,7 +275,7 @@ def test_bad_call_is_named(heard, change, message):
 def test_contradicting_the_expanded_prompt():
     model = tiny_sound_llava("llava")
     inputs = build_inputs(model, [Sample([((28, 28), 1)])], budget=5)
-    with pytest.raises(ValueError, match="expanded for drop, k=5 .* sound_top_k=3; pass sound_top_k=3 to the processor"):
+    with pytest.raises(ValueError, match=r"expanded for drop, k=5 .*; pass sound_top_k=3 to the processor"):
         model(**inputs, sound_top_k=3)
     with pytest.raises(ValueError, match="expanded for drop, k=5"):
         model.generate(**inputs, sound_top_k=3)
