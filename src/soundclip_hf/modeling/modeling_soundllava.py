@@ -274,9 +274,12 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel):
     ) -> list[Slot]:
         """The slots of a call, from shapes and small index tensors alone; runs no tower."""
         sounds = sound_embeds if sound_embeds is not None else input_features
+        num_images = 0 if pixel_values is None else len(pixel_values)
+        if num_images and image_sizes is not None and self.config.llava_variant == "llava_next":
+            num_images = len(image_sizes)  # pixel_values may hold the views of all images in one row
         pairs = pair_slots(
             sound_slots,
-            0 if pixel_values is None else len(pixel_values),
+            num_images,
             0 if sounds is None else len(sounds),
         )
         geometries = [self._geometry(image, image_sizes) for image, _ in pairs]
