@@ -1,7 +1,7 @@
 """What a sound costs in `generate`: base LLaVA against SoundLlava, zero against drop, at LLaVA's shapes in small.
 
-Random weights, real geometry (CLIP ViT-L/14 at 336 pixels, 576 patches a view). Contestants take turns in one process;
-correctness is checked before anything is timed. Prints ratios and writes JSON.
+Random weights, real geometry (CLIP ViT-L/14 at 336 pixels, 576 patches a view). Contestants take turns in one process,
+on one thread, by CPU time; correctness is checked before anything is timed. Prints ratios and writes JSON.
 
     python scripts/bench_generate.py --variant llava llava_next --repeats 7 --output generate.json
 """
@@ -117,9 +117,10 @@ def measure(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list
         call()
     for _ in range(repeats):
         for name, call in calls.items():
-            start = time.perf_counter()
+            # CPU time: of one thread it is what the call takes on a quiet machine, whatever else runs meanwhile.
+            start = time.process_time()
             call()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(time.process_time() - start)
     return seconds
 
 
@@ -151,6 +152,7 @@ def main() -> None:
     parser.add_argument("--hidden-size", type=int, default=1024)
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
+    torch.set_num_threads(1)
     report: dict[str, Any] = {
         "config": {key: str(value) for key, value in vars(args).items()},
         "versions": {"soundclip_hf": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
@@ -173,7 +175,7 @@ def main() -> None:
         summary = summarise(measure(calls, args.repeats), "base, silent")
         report["results"][variant] = summary
         print(f"\n{variant}: {args.repeats} rounds, {args.new_tokens} new token(s)")
-        print(f"{'':28}{'tokens':>8}{'median s':>10}{'ratio':>8}  ratio IQR")
+        print(f"{'':28}{'tokens':>8}{'CPU s':>10}{'ratio':>8}  ratio IQR")
         for name, row in summary.items():
             tokens = rows[name][1]["input_ids"].shape[1]
             row["prompt_tokens"] = tokens
