@@ -6,7 +6,10 @@ from typing import Annotated
 import typer
 
 from .describe import describe
+from .embed import embed
 from .env import env
+from .index import index
+from .search import search
 
 app = typer.Typer(
     help="Sound for LLaVA: ask about pictures and clips, with their sound inside the visual tokens.",
@@ -18,6 +21,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(no_args_is_help=False)(describe)
+app.command()(embed)
+app.command()(index)
+app.command()(search)
 app.command()(env)
 
 

@@ -86,7 +86,7 @@ def describe(
     with reporting(debug):
         if out is not None and manifest is None:
             raise UsageError("--out needs --manifest; without it answers go to stdout")
-        moment = _frame(frame)
+        moment = parse_frame(frame)
         items = _items(sources or [], manifest, out)
 
         from .answering import Asking, answer, planned_row
@@ -149,7 +149,8 @@ def _items(sources: Sequence[str], manifest: Path | None, out: Path | None) -> "
     return read_manifest(manifest)
 
 
-def _frame(text: str) -> str | float:
+def parse_frame(text: str) -> str | float:
+    """`--frame`; raises `UsageError` for what is neither a name nor a time."""
     if text in ("first", "middle"):
         return text
     try:
@@ -192,4 +193,4 @@ def _context(row: dict[str, Any]) -> str:
     return " · ".join([*parts, row["question"]])
 
 
-__all__ = ["describe"]
+__all__ = ["Alignment", "describe", "parse_frame"]

@@ -56,17 +56,17 @@ def load(
         CliError: If something cannot be found or loaded, naming it.
     """
     transformers_logging.disable_progress_bar()
-    where = _device(device)
-    weights = _dtype(dtype, where)
+    where = find_device(device)
+    weights = find_dtype(dtype, where)
     source = str(TINY) if name is None else name
-    config = _config(source, revision, "--model")
+    config = find_config(source, revision, "--model")
     if config.model_type not in ("sound_llava", "llava", "llava_next"):
         raise CliError(f"--model {source}: is a {config.model_type!r} model; give a SoundLlava or a LLaVA-1.5 or 1.6")
     sound_config = None
     torch.manual_seed(seed)
     if encoder is not None:
-        sound_config = _sound_config(config, encoder, alignment or "raw")
-        note(_encoder_note(encoder, alignment))
+        sound_config = encoder_config(config, encoder, alignment or "raw")
+        note(encoder_note(encoder, alignment))
     elif config.model_type != "sound_llava":
         raise CliError(
             f"--model {source}: is a LLaVA without ears; add --encoder (such as openai/whisper-base), or name a "
@@ -78,7 +78,7 @@ def load(
     except Exception as error:  # damaged files raise whatever their reader raises
         raise CliError(f"--model {source}: cannot be loaded ({one_line(error)})") from error
     if name is None or Path(name).is_dir():
-        _warn_if_untrained(Path(source))
+        warn_if_untrained(Path(source))
     return Loaded(
         model,
         processor,
@@ -117,7 +117,7 @@ def _load_parts(
     return model, processor
 
 
-def _config(source: str, revision: str | None, option: str) -> PreTrainedConfig:
+def find_config(source: str, revision: str | None, option: str) -> PreTrainedConfig:
     try:
         return AutoConfig.from_pretrained(source, revision=revision or "main")
     except (OSError, ValueError, KeyError) as error:
@@ -131,35 +131,34 @@ def _config(source: str, revision: str | None, option: str) -> PreTrainedConfig:
         raise CliError(f"{option} {source}: {reason}; give a Hub id or a folder made by save_pretrained") from error
 
 
-def _sound_config(base: PreTrainedConfig, encoder: str, alignment: str) -> SoundClipConfig:
+def encoder_config(base: PreTrainedConfig, encoder: str, alignment: str) -> SoundClipConfig:
     """The base's own settings for sound, with another encoder."""
-    audio = _config(encoder, None, "--encoder")
+    audio = find_config(encoder, None, "--encoder")
     if audio.model_type == "whisper":
         audio = WhisperClipConfig.from_whisper_config(audio)  # type: ignore[arg-type]
     if not hasattr(audio, "embedding_dim"):
         raise CliError(
             f"--encoder {encoder}: is a {audio.model_type!r} model; give a Whisper or one of soundclip_hf's encoders"
         )
-    values = base.sound_config.to_dict() if base.model_type == "sound_llava" else {}
+    own = {"sound_llava": getattr(base, "sound_config", None), "soundclip": base}.get(base.model_type)
+    values = {"vision_hidden_size": base.vision_config.hidden_size} if own is None else own.to_dict()
     values.pop("model_type", None)
-    if base.model_type != "sound_llava":
-        values["vision_hidden_size"] = base.vision_config.hidden_size
     return SoundClipConfig(**{**values, "audio_config": audio, "alignment": alignment, "alpha": 0.0})
 
 
-def _encoder_note(encoder: str, alignment: str | None) -> str:
+def encoder_note(encoder: str, alignment: str | None) -> str:
     if alignment == "projected":
         return f"warning: no projector was trained for {encoder}: --alignment projected is a random projection"
     return f"{encoder}: no projector was trained for this encoder here, so its output is used raw (--alignment raw)"
 
 
-def _warn_if_untrained(folder: Path) -> None:
+def warn_if_untrained(folder: Path) -> None:
     marker = folder / "training.json"
     if marker.is_file() and not json.loads(marker.read_text(encoding="utf-8")).get("trained", True):
         warn("THIS MODEL IS UNTRAINED: its weights are random and its answers mean nothing")
 
 
-def _device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -170,7 +169,7 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _dtype(name: str, device: torch.device) -> torch.dtype | str:
+def find_dtype(name: str, device: torch.device) -> torch.dtype | str:
     if name == "auto":
         return torch.float32 if device.type == "cpu" else "auto"
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}.get(name)
@@ -179,4 +178,14 @@ def _dtype(name: str, device: torch.device) -> torch.dtype | str:
     return dtype
 
 
-__all__ = ["BUNDLED", "Loaded", "load"]
+__all__ = [
+    "BUNDLED",
+    "Loaded",
+    "encoder_config",
+    "encoder_note",
+    "find_config",
+    "find_device",
+    "find_dtype",
+    "load",
+    "warn_if_untrained",
+]

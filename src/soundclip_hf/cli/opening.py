@@ -64,13 +64,18 @@ def open_item(item: Item, question: str, frame: str | float, rate: int) -> Opene
         if sound is None and item.audio is None:
             raise CliError(f"{item.video}: has no audio stream; give a sound file after it, or a picture of it alone")
     elif item.image is not None:
-        picture = _load_picture(item.image, item.locate(item.image))
+        picture = load_picture(item.image, item.locate(item.image))
     if item.audio is not None:
         sound = load_sound(item.locate(item.audio), sampling_rate=rate)
     return Opened(item, item.question or question, picture, sound, rate, frame_time)
 
 
-def _load_picture(name: str, source: str) -> Image.Image:
+def load_picture(name: str, source: str) -> Image.Image:
+    """Open a picture; `name` is how messages call it.
+
+    Raises:
+        CliError: If there is none, or something else.
+    """
     try:
         if "://" not in source:
             with open(source, "rb"):
@@ -84,4 +89,4 @@ def _load_picture(name: str, source: str) -> Image.Image:
         ) from error
 
 
-__all__ = ["Opened", "open_item"]
+__all__ = ["Opened", "load_picture", "open_item"]

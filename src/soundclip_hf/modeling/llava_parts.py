@@ -55,7 +55,7 @@ def parts_of_llava(
         parts["sound_select_strategy"] = sound_config.sound_select_strategy
     audio_config: Any = None if sound_config is None else sound_config.audio_config
     if isinstance(feature_extractor, (str, os.PathLike)):
-        feature_extractor = _load_extractor(feature_extractor, audio_config, audio_revision)
+        feature_extractor = load_extractor(feature_extractor, audio_config, audio_revision)
     elif type(feature_extractor) is StockWhisperFeatureExtractor:
         feature_extractor = WhisperClipFeatureExtractor.from_whisper(feature_extractor, **_window(audio_config))
     _check_extractor(feature_extractor, audio_config)
@@ -68,7 +68,8 @@ def _config(llava: str | os.PathLike, revision: str | None) -> Any:
     return AutoConfig.from_pretrained(llava, revision=revision or "main")
 
 
-def _load_extractor(name: str | os.PathLike, audio_config: Any, revision: str | None) -> Any:
+def load_extractor(name: str | os.PathLike, audio_config: Any, revision: str | None) -> Any:
+    """A repository's feature extractor, of the class and with the window that `audio_config` (or None) asks for."""
     options: dict[str, Any] = {"revision": revision or "main"}
     if audio_config is not None and type(audio_config) in FEATURE_EXTRACTOR_MAPPING:
         extractor_class: Any = FEATURE_EXTRACTOR_MAPPING[type(audio_config)]
@@ -95,4 +96,4 @@ def _check_extractor(extractor: Any, audio_config: Any) -> None:
             )
 
 
-__all__ = ["parts_of_llava"]
+__all__ = ["load_extractor", "parts_of_llava"]

@@ -1,0 +1,141 @@
+"""`soundclip index`: a folder of media in; an index of their vectors, kept up to date, out."""
+
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .describe import parse_frame
+from .embed import (
+    AlignmentOption,
+    BatchOption,
+    DebugOption,
+    DeviceOption,
+    DtypeOption,
+    EncoderOption,
+    FrameOption,
+    FramesOption,
+    JsonOption,
+    Modality,
+    ModalityOption,
+    ModelOption,
+    RevisionOption,
+    open_store,
+)
+from .output import FAILED, CliError, note, reporting, result, with_progress
+
+if TYPE_CHECKING:
+    from .reading import Source
+
+VIDEOS = {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts"}
+VIDEOS |= {".webm", ".wmv"}
+
+
+def index(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Searched with its folders for media files.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The index, a folder.")],
+    modality: ModalityOption = Modality.auto,
+    frame: FrameOption = "middle",
+    frames: FramesOption = 1,
+    model: ModelOption = None,
+    revision: RevisionOption = None,
+    encoder: EncoderOption = None,
+    alignment: AlignmentOption = None,
+    batch_size: BatchOption = 8,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """
+    Index the clips, sounds and pictures of a folder for `soundclip search`.
+
+    Given again, it embeds what is new or has changed (by size and time, or else by content), takes out what is gone,
+    and goes on where it was stopped.
+
+    \b
+      soundclip index videos -o idx
+      soundclip search idx siren.wav
+
+    Exit code: 0, 1 if something failed, 2 if the command line is wrong.
+    """
+    with reporting(debug):
+        moment = parse_frame(frame)
+        if not folder.is_dir():
+            raise CliError(f"{folder}: {'is not a folder' if folder.exists() else 'no such folder'}; pass a folder")
+        if out.exists() and not out.is_dir():
+            raise CliError(f"--out {out}: is a file; choose a folder")
+
+        from .dual_encoder import load_dual
+        from .embedding import embed_files, report_error, store_all
+        from .reading import Reading, unchanged
+
+        how = Reading(modality.value, moment, frames)
+        sources = [source for source in _walk(folder, out) if how.wants(source.kind)]
+        if not sources and not out.is_dir():
+            raise CliError(f"{folder}: holds no media files for --modality {modality.value}; pass another folder")
+        dual = load_dual(
+            model,
+            revision=revision,
+            encoder=encoder,
+            alignment=alignment and alignment.value,
+            device=device,
+            dtype=dtype,
+        )
+        settings = {**dual.settings, **how.settings, "normalized": True, "folder": str(folder.resolve())}
+        store = open_store(out, settings, "--out")
+        try:
+            before = store.entries
+            left = [source for source in sources if not unchanged(source, before.get(source.name))]
+            failed: set[str] = set()
+            rows = store_all(embed_files(left, dual, how, batch_size, True), store, settings)
+            with closing(rows):
+                for row in with_progress(rows, len(left), "indexing"):
+                    if row.error is not None:
+                        failed.add(row.source.name)
+                        report_error(row)
+                        if as_json:
+                            result({"source": row.source.name, "error": row.error})
+            # What could not be read again must not be found as what it was.
+            store.pack(keep={source.name for source in sources} - failed)
+            entries = store.entries
+            counts = {
+                "files": len(entries),
+                "sounds": sum(entry.audio for entry in entries.values()),
+                "pictures": sum(entry.image for entry in entries.values()),
+                "added": sum(source.name not in before and source.name not in failed for source in left),
+                "updated": sum(source.name in before and source.name not in failed for source in left),
+                "unchanged": len(sources) - len(left),
+                "removed": len(before.keys() - {source.name for source in sources}),
+                "failed": len(failed),
+            }
+        finally:
+            store.close()
+        note(f"{out}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+        if as_json:
+            result({"index": str(out), **counts})
+        if failed:
+            raise typer.Exit(FAILED)
+
+
+def _walk(folder: Path, out: Path) -> "list[Source]":
+    """The media files below a folder, in order of their names relative to it."""
+    from .clips import PICTURES, SOUNDS
+    from .reading import Source
+
+    endings, skipped = SOUNDS | PICTURES | VIDEOS, out.resolve()
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and (Path(place) / name).resolve() != skipped
+        ]
+        for name in files:
+            path = Path(place) / name
+            if path.suffix.lower() in endings and not name.startswith("."):
+                found.append(Source(path.relative_to(folder).as_posix(), str(path)))
+    return sorted(found, key=lambda source: source.name)
+
+
+__all__ = ["index"]

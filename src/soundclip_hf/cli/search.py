@@ -1,0 +1,131 @@
+"""`soundclip search`: a sound in, the frames that go with it out; or a picture in, the sounds out."""
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .embed import DebugOption, DeviceOption, DtypeOption, JsonOption
+from .output import CliError, UsageError, note, reporting, result
+
+if TYPE_CHECKING:
+    from ..modeling.embedding_store import Kind
+
+
+class By(str, Enum):
+    audio = "audio"
+    image = "image"
+
+
+def search(
+    index: Annotated[Path, typer.Argument(metavar="INDEX", help="Made by `soundclip index`.")],
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="A sound, a picture or a clip; a file or URL.")],
+    top_k: Annotated[int, typer.Option("-k", "--top-k", min=1, help="How many to show.")] = 5,
+    by: Annotated[
+        By | None, typer.Option(help="Of a clip: search by its sound or by its picture.  [default: audio]")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The model of the index, where it has another name here.")] = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """
+    Search an index: a sound finds frames, a picture finds sounds. The search is exact, by cosine.
+
+    \b
+      soundclip search idx siren.wav -k 10
+      soundclip search idx clip.mp4 --by image --json
+
+    Exit code: 0, 1 if something failed, 2 if the command line is wrong.
+    """
+    with reporting(debug):
+        from .clips import kind_of
+
+        kind = kind_of(query)
+        if by is not None and kind not in ("video", by.value):
+            raise UsageError(f"--by {by.value}: {query} is a {'sound' if kind == 'audio' else 'picture'}")
+        asked: Kind = "image" if (by.value if by else kind) == "image" else "audio"
+        wanted: Kind = "audio" if asked == "image" else "image"
+        what = "frames" if wanted == "image" else "sounds"
+        blocks, settings = _open(index)
+        if not any(len(getattr(block, wanted)) for block in blocks):
+            raise CliError(f"{index}: holds no {what} (--modality {settings['modality']}); index them first")
+
+        from ..modeling.exact_search import exact_search
+        from .dual_encoder import load_dual
+        from .embedding import embed_files
+        from .reading import Reading, Source
+
+        name = None if model is None and str(settings["revision"]).startswith("soundclip-hf ") else settings["model"]
+        dual = load_dual(
+            model or name,
+            revision=settings["revision"] if model is None and name is not None else None,
+            encoder=settings["encoder"],
+            alignment=settings["alignment"],
+            device=device,
+            dtype=dtype,
+        )
+        if dual.settings["weights"] != settings["weights"]:
+            raise CliError(
+                f"{index}: was made with other weights than {dual.settings['model']} has now; index again into a new "
+                "folder, or name the model with --model"
+            )
+        how = Reading(asked if kind == "video" else "auto", settings["frame"], settings["frames"])
+        (embedded,) = embed_files([Source(query, query)], dual, how, 1, True)
+        vector = getattr(embedded, asked)
+        if vector is None:
+            raise CliError(embedded.error or f"{query}: has no {'sound' if asked == 'audio' else 'picture'}")
+        matches = exact_search(vector[None], [getattr(block, wanted) for block in blocks], top_k, normalized=True)
+        held = [entry for block in blocks for entry in block.entries if getattr(entry, wanted)]
+        rows = [
+            {
+                "rank": rank,
+                "score": round(score, 6),
+                "source": held[row].source,
+                "path": str(Path(settings["folder"]) / held[row].source),
+                "frame_time" if wanted == "image" else "sound_seconds": (
+                    held[row].frame_time if wanted == "image" else held[row].seconds
+                ),
+            }
+            for rank, (score, row) in enumerate(zip(matches.scores[0].tolist(), matches.rows[0].tolist()), start=1)
+        ]
+        note(f"{query}: by its {'sound' if asked == 'audio' else 'picture'}, among {len(held)} {what}")
+        if as_json:
+            for row in rows:
+                result({"query": query, "by": asked, **row})
+        else:
+            _print_table(rows, "frame at" if wanted == "image" else "sound of")
+
+
+def _open(index: Path) -> tuple[list[Any], dict[str, Any]]:
+    from ..modeling.embedding_store import EmbeddingStore
+
+    if not index.is_dir():
+        raise CliError(
+            f"{index}: {'is a file' if index.exists() else 'no such folder'}; make one with `soundclip index`"
+        )
+    store = EmbeddingStore(index)
+    settings = store.settings
+    if settings is None or "folder" not in settings:
+        raise CliError(f"{index}: is empty, or no index; make one with `soundclip index DIR -o {index}`")
+    return list(store.blocks()), settings
+
+
+def _print_table(rows: list[dict[str, Any]], what: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", "cosine", "file", what)
+    for row in rows:
+        seconds = row.get("frame_time", row.get("sound_seconds"))
+        moment = "" if seconds is None else f"{seconds:.2f} s"
+        table.add_row(str(row["rank"]), f"{row['score']:.4f}", row["source"], moment)
+    # Names must not be cut where the output is a pipe, whose width is unknown.
+    console = Console(width=None if sys.stdout.isatty() else 1000, markup=False, highlight=False)
+    console.print(table)
+
+
+__all__ = ["search"]
