@@ -1,0 +1,79 @@
+"""Jobs survive workers that are killed, and workers do not survive their parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from soundclip_hf.data.pool import Crashed, run
+
+
+def square(number):
+    return number * number
+
+
+def dies_once(marker):
+    """Kill the worker the first time, and whenever the marker says so."""
+    path = Path(marker)
+    if path.name.startswith("always"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if path.name.startswith("once") and not path.exists():
+        path.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return path.name
+
+
+def fails(number):
+    raise ValueError(f"job {number}")
+
+
+def test_all_jobs_are_done_once():
+    assert sorted(run(square, range(20), 2)) == [(number, number**2) for number in range(20)]
+    assert list(run(square, [], 2)) == []
+
+
+def test_a_killed_worker_costs_nothing(tmp_path):
+    jobs = [str(tmp_path / name) for name in ("a", "once1", "b", "c", "once2", "d")]
+    assert sorted(run(dies_once, jobs, 2)) == sorted((job, Path(job).name) for job in jobs)
+
+
+def test_a_job_that_always_kills_its_worker_is_given_up_alone(tmp_path):
+    jobs = [str(tmp_path / name) for name in ("a", "always", "b", "c")]
+    done = dict(run(dies_once, jobs, 2))
+    assert isinstance(done.pop(jobs[1]), Crashed)
+    assert done == {job: Path(job).name for job in jobs if job != jobs[1]}
+
+
+def test_an_exception_reaches_the_caller():
+    with pytest.raises(ValueError, match="job 0"):
+        list(run(fails, range(3), 1))
+
+
+@pytest.mark.slow
+def test_workers_end_with_their_parent(tmp_path):
+    code = f"""
+import sys, time
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_pool import sleeper
+from soundclip_hf.data.pool import run
+list(run(sleeper, [{str(tmp_path)!r}] * 2, 2))
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    deadline = time.monotonic() + 60
+    while len(pids := [int(path.name) for path in tmp_path.iterdir()]) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    assert len(pids) == 2
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def sleeper(folder):
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(60)
