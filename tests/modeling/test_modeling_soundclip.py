@@ -101,6 +101,9 @@ def test_hidden_states_on_request():
     output = model.get_image_features(pictures(), output_hidden_states=True)
     assert len(output.hidden_states) == 4
     assert model.get_image_features(pictures()).hidden_states is None
+    model.config.output_hidden_states = True
+    assert len(model.get_image_features(pictures()).hidden_states) == 4
+    assert len(model.get_audio_features(**sounds()).hidden_states) == 3
 
 
 def test_loss_trains_the_projector_alone():

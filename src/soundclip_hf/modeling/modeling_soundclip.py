@@ -194,6 +194,9 @@ class SoundClipModel(SoundClipPreTrainedModel):
         """
         if input_features.is_floating_point():
             input_features = input_features.to(self.audio_tower.dtype)
+        for name in ("output_hidden_states", "output_attentions"):
+            if getattr(self.config, name):  # the encoder reads these from its own configuration alone
+                kwargs.setdefault(name, True)
         output = self.audio_tower(input_features, input_features_mask=input_features_mask, return_dict=True, **kwargs)
         aligned = self.audio_projection(output.pooler_output, alignment=sound_alignment, alpha=sound_alpha)
         if not torch.compiler.is_compiling() and not torch.isfinite(aligned).all():
@@ -230,7 +233,9 @@ class SoundClipModel(SoundClipPreTrainedModel):
         if clips is not None:
             pixel_values = pixel_values.flatten(0, 1)
         layer = self.config.vision_feature_layer
-        wanted = kwargs.pop("output_hidden_states", None) or layer  # a layer: transformers then captures it alone
+        everything = self.config.output_hidden_states or self.vision_tower.config.output_hidden_states
+        # With a layer in place of True, transformers captures that one alone.
+        wanted = kwargs.pop("output_hidden_states", everything) or layer
         output = self.feature_layer(self.vision_tower, pixel_values, layer, output_hidden_states=wanted, **kwargs)
         target = output.features[:, 0]
         if clips is not None:
