@@ -7,6 +7,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import pytest
 import torch
 
+pytest_plugins = ["golden_table"]
+
 # Marks of transformers' own tests, which come from its sdist.
 _TRANSFORMERS_MARKS = (
     "accelerate_tests",

@@ -1,64 +1,42 @@
-"""Loads the reference outputs of ../shared/golden: arrays, key list and the generated weights they belong to."""
+"""The reference outputs of ../shared/golden for tests; what is compared with them goes into the table of the run."""
 
-import importlib.util
-import json
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from types import ModuleType
-from typing import Any
 
-import numpy as np
+import golden_table
 import torch
 from shared_data import shared_path
 
-
-@dataclass(frozen=True)
-class Golden:
-    """One encoder's reference: `arrays[name]`, `spec` (its key list) and `salt`."""
-
-    name: str
-    arrays: Any
-    spec: dict[str, Any]
-    salt: str
-
-    def __getitem__(self, key: str) -> torch.Tensor:
-        return torch.from_numpy(self.arrays[key])
-
-    @cached_property
-    def state_dict(self) -> dict[str, torch.Tensor]:
-        """The generated weights under their original names; formula-fixed entries included where they are stored."""
-        state = {key: torch.from_numpy(value) for key, value in fill().state_dict(self.spec, self.salt).items()}
-        stored = [key for key in self.arrays.files if key.startswith("const/")]
-        return {**state, **{key.removeprefix("const/"): torch.from_numpy(self.arrays[key]) for key in stored}}
-
-    def salted(self, salt: str) -> dict[str, torch.Tensor]:
-        """The same entries filled with another salt (no reference outputs belong to it)."""
-        values = fill().state_dict(self.spec, salt, check=False)
-        return {key: torch.from_numpy(value) for key, value in values.items()}
-
-    def sounds(self, key: str = "audio_pcm") -> list[np.ndarray]:
-        """A stored int16 array `(items, samples)` as floats in [-1, 1]."""
-        return list(self.arrays[key].astype(np.float32) / 32768)
+from soundclip_hf.conversion.golden import Comparison, Golden, read_fill, read_golden
+from soundclip_hf.conversion.golden_stages import compare_stages
 
 
 def fill() -> ModuleType:
     """The folder's own `fill.py`."""
-    path = shared_path("golden/fill.py")
-    spec = importlib.util.spec_from_file_location("golden_fill", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return read_fill(shared_path("golden/fill.py").parent)
 
 
 def load_golden(name: str) -> Golden:
     """Read NAME.npz and NAME.keys.json; skips the test, naming the file, where one is absent."""
-    arrays = np.load(shared_path(f"golden/{name}.npz"))
-    spec = json.loads(Path(shared_path(f"golden/{name}.keys.json")).read_text())
-    salt = json.loads(Path(shared_path("golden/meta.json")).read_text())["salt"]
-    return Golden(name, arrays, spec, salt)
+    for needed in (f"{name}.npz", f"{name}.keys.json", "meta.json", "fill.py"):
+        folder = shared_path(f"golden/{needed}").parent
+    return read_golden(folder, name)
+
+
+def assert_golden(golden: Golden, array: str, actual: torch.Tensor, atol: float, **kwargs) -> None:
+    """`Golden.compare`, which has the keyword arguments, with an entry in the table."""
+    _assert_all([golden.compare(array, actual, atol, **kwargs)])
+
+
+def assert_stages(golden: Golden, model, feature_extractor) -> None:
+    """Every stage of an encoder that has the golden weights."""
+    _assert_all(list(compare_stages(golden, model, feature_extractor)))
+
+
+def _assert_all(made: list[Comparison]) -> None:
+    for comparison in made:
+        golden_table.record(comparison)
+    failed = [str(comparison) for comparison in made if not comparison.ok]
+    assert not failed, "; ".join(failed)
 
 
 def assert_close(actual: torch.Tensor, expected: torch.Tensor, atol: float, what: str) -> None:

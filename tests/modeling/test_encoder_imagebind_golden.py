@@ -9,7 +9,7 @@ from encoder_checks import (
     embed,
     noise,
 )
-from golden import assert_close, fill, load_golden
+from golden import assert_close, assert_golden, assert_stages, fill, load_golden
 from torch import nn
 from transformers.audio_utils import spectrogram, window_function
 
@@ -63,66 +63,46 @@ def straightforward(state, features):
 
 
 def test_golden_front_end(golden):
-    assert_close(features(golden.sounds(), clip_mean="in_place"), golden["audio_input"], 1e-3, "audio_input")
     independent = golden["audio_input"] + golden["input_independent_minus_official"].float()
-    assert_close(features(golden.sounds()), independent, 1e-3, "independent clips")
+    made = features(golden.sounds())
+    assert_golden(golden, "input_independent_minus_official", made, 1e-3, expected=independent, part="+ audio_input")
     for name, part in (("short", np.s_[:]), ("long", np.s_[..., ::4, ::3])):
         made = features(golden.sounds(f"{name}_pcm"), clip_mean="in_place")[part]
-        assert_close(made, golden[f"{name}_input_sub"], 1e-3, name)
+        assert_golden(golden, f"{name}_input_sub", made, 1e-3)
 
 
 def test_golden_filter_bank(golden):
     sound = golden.sounds()[0][:32000].astype(np.float64)
     for bins, name in ((128, "fbank_torchaudio"), (80, "fbank80_kaldi_native")):
         bank = log_mel(sound - sound.mean(), mel_filters(bins, RATE))
-        np.testing.assert_allclose(bank, golden.arrays[name], rtol=0, atol=5e-3)
+        assert_golden(golden, name, torch.from_numpy(bank), 5e-3)
     bank = log_mel(sound - sound.mean(), mel_filters(128, RATE))
     assert (bank[:, 3] == np.log(2.0**-23)).all(), "the empty triangle has the floor's value"
 
 
 def test_golden_clips(golden):
     extractor = ImageBindFeatureExtractor()
-    rows = golden.arrays["clip_samples"].reshape(-1, 3, 3)
-    for recording in rows:
-        assert extractor.clip_samples(int(recording[0, 0])) == [(int(start), int(end)) for _, start, end in recording]
+    lengths = golden.arrays["clip_samples"][::3, 0].tolist()
+    made = [(length, *clip) for length in lengths for clip in extractor.clip_samples(length)]
+    assert_golden(golden, "clip_samples", torch.tensor(made), 0)
 
 
 def test_golden_stages(golden, official):
+    assert_stages(golden, *official)
     model, _ = official
-    seen = {}
-    watch = {"tokens": model.patches, "norm": model.norm, "head": model.head, "clip_embedding": model.scaled_normalize}
-    handles = [
-        module.register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out}))
-        for name, module in watch.items()
-    ]
-    handles.append(model.norm.register_forward_pre_hook(lambda _m, args: seen.update(trunk_cls=args[0])))
-    with torch.no_grad():
-        output = model(golden["audio_input"], output_hidden_states=True)
-    for handle in handles:
-        handle.remove()
-    assert_close(seen["tokens"][:, ::16, ::8], golden["tokens_sub"], 1e-4, "tokens")
-    assert len(output.hidden_states) == 13
-    for number in (0, 5, 11):
-        block = output.hidden_states[number + 1][:, ::16, ::8]
-        assert_close(block, golden[f"block{number}_sub"], 2e-4, f"block {number}")
-    assert_close(seen["trunk_cls"], golden["trunk_cls"], 2e-4, "trunk_cls")
-    assert_close(seen["head"], golden["head"], 1e-4, "head")
-    assert_close(seen["clip_embedding"], golden["clip_embedding"], 1e-4, "clip_embedding")
-    assert_close(output.pooler_output, golden["embedding"], 1e-5, "embedding")
-    assert_close(output.pooler_output, golden["embedding_float64"], 1e-5, "embedding_float64")
     # Neither trunk_cls nor anything behind it can tell these two apart.
     assert {block.norm1.eps for block in model.blocks} == {block.norm2.eps for block in model.blocks} == {1e-6}
 
 
 def test_golden_embedding(golden, official):
-    model, extractor = official
-    z = embed(model, extractor, golden.sounds())
-    assert_close(z, golden["embedding_independent_clips"], 1e-4, "embedding_independent_clips")
-    assert_close(embed(model, extractor, golden.sounds()[1])[0], z[1], 1e-5, "item 1 alone")
-    in_place = ImageBindFeatureExtractor(clip_mean="in_place")
-    assert_close(embed(model, in_place, golden.sounds()), golden["embedding"], 1e-5, "embedding")
-    assert float((z[0] - golden["embedding_independent_clips"][1]).abs().max()) > 1e-2, "the items do not differ"
-    assert float((z - golden["embedding"]).abs().max()) > 2e-5, "the two ways to subtract the mean do not differ"
+    model, _ = official
+    z = embed(model, ImageBindFeatureExtractor(clip_mean="in_place"), golden.sounds())
+    assert_golden(golden, "embedding", z, 1e-5)
+    independent = golden["embedding_independent_clips"]
+    alone = embed(*official, golden.sounds()[1])
+    assert_golden(golden, "embedding_independent_clips", alone, 1e-4, expected=independent[1:], part="item 1 alone")
+    assert float((independent[0] - independent[1]).abs().max()) > 1e-2, "the items do not differ"
+    assert float((z - independent).abs().max()) > 2e-5, "the two ways to subtract the mean do not differ"
 
 
 # ---- against independent paths ----

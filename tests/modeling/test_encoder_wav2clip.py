@@ -17,7 +17,7 @@ from encoder_checks import (
     noise,
     randomise,
 )
-from golden import assert_close, fill, load_golden
+from golden import assert_close, assert_golden, assert_stages, fill, load_golden
 
 from soundclip_hf.conversion import from_original
 from soundclip_hf.modeling.configuration_wav2clip import Wav2ClipConfig
@@ -58,45 +58,13 @@ def features(golden, statistics, **kwargs):
 # ---- golden ----
 
 
-def test_golden_front_end(golden):
-    extractor = Wav2ClipFeatureExtractor()
-    power = torch.from_numpy(np.stack([extractor.power_spectrogram(sound) for sound in golden.sounds()]))[:, None]
-    torch.testing.assert_close(power, golden["spectrogram"], rtol=1e-4, atol=1e-5)
-    for statistics, name in (("item", "normalized_single"), ("batch", "normalized_batch")):
-        made = features(golden, statistics)["input_features"]
-        assert_close(made[..., ::2, ::2], golden[name], 1e-4, name)
-
-
 def test_golden_stages(golden, official):
-    model, _ = official
-    net, seen = model.backbone, {}
-    points = {"stem": net.maxpool} | {f"layer{n}": getattr(net, f"layer{n}")[-1].act2 for n in (1, 2, 3, 4)}
-    handles = [
-        module.register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out.clone()}))
-        for name, module in points.items()
-    ]
-    handles.append(model.projection.register_forward_pre_hook(lambda _m, args: seen.update(pooled=args[0])))
-    with torch.no_grad():
-        z = model(**features(golden, "batch")).pooler_output
-    for handle in handles:
-        handle.remove()
-    for name, step in {"stem": 4, "layer1": 4, "layer2": 3, "layer3": 2, "layer4": 1}.items():
-        assert_close(seen[name][:, ::8, ::step, ::step], golden[f"{name}_sub"], 1e-4, name)
-    assert_close(seen["pooled"], golden["pooled_batch"], 1e-4, "pooled_batch")
-    assert_close(z, golden["embedding_batch"], 1e-4, "embedding_batch")
-
-
-def test_golden_embedding(golden, official):
-    model, extractor = official
-    z = embed(model, extractor, golden.sounds())
-    assert_close(z, golden["embedding_single"], 1e-4, "embedding_single")
-    assert_close(z, golden["embedding_single_float64"], 1e-4, "embedding_single_float64")
-    assert_close(embed(model, extractor, golden.sounds()[1])[0], golden["embedding_single"][1], 1e-4, "item 1 alone")
-    assert float((z[0] - golden["embedding_single"][1]).abs().max()) > 1e-3, "the items do not differ"
-    assert float((z - golden["embedding_batch"]).abs().max()) > 1e-3, "the statistics do not differ"
-    with torch.no_grad():
-        pooled = model(**features(golden, "item")).last_hidden_state.mean((-2, -1))
-    assert_close(pooled, golden["pooled_single"], 1e-4, "pooled_single")
+    assert_stages(golden, *official)
+    single = golden["embedding_single"]
+    assert float((single[0] - single[1]).abs().max()) > 1e-3, "the items do not differ"
+    assert float((single - golden["embedding_batch"]).abs().max()) > 1e-3, "the statistics do not differ"
+    alone = embed(*official, golden.sounds()[1])
+    assert_golden(golden, "embedding_single", alone, 1e-4, expected=single[1:], part="item 1 alone")
 
 
 def test_golden_frames(golden, official):
@@ -107,7 +75,7 @@ def test_golden_frames(golden, official):
     with torch.no_grad():
         frames = model(windows[0]).pooler_output
         mean = model(windows[:1]).pooler_output
-    assert_close(frames.T[None], golden["frames_item0"], 1e-4, "frames_item0")
+    assert_golden(golden, "frames_item0", frames.T[None], 1e-4)
     assert_close(mean[0], frames.mean(0), 1e-6, "mean over windows")
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from golden import assert_close, fill, load_golden
+from golden import assert_close, assert_golden, assert_stages, fill, load_golden
 from safetensors.torch import save_file
 from shared_data import shared_path
 from torch import nn
@@ -67,19 +67,11 @@ def golden_run(golden, tmp_path_factory):
     return model, inputs, output
 
 
-def test_golden_front_end(golden, golden_run):
-    features, mask = golden_run[1]["input_features"][:, 0], golden_run[1]["input_features_mask"][:, 0]
-    assert_close(features[:, ::4, :304:2], golden["input_features_sub"], 1e-4, "input_features")
-    assert_close(features[:, :, -1], golden["input_features_pad_value"], 1e-4, "pad value")
-    assert torch.equal(mask.sum(-1), golden["attention_mask_frames"])
-
-
 def test_golden_stages(golden, golden_run):
-    states = golden_run[2].hidden_states
-    assert len(states) == 5
-    for name, state in (("embeddings", states[0]), ("layer1", states[1]), ("last_hidden", states[-1])):
-        assert_close(state[:, ::25, ::8], golden[f"{name}_sub"], 1e-4, name)
-    assert_close(golden_run[2].last_hidden_state, states[-1], 0, "last_hidden_state")
+    model, _, output = golden_run
+    assert_stages(golden, model, WhisperClipFeatureExtractor())
+    assert len(output.hidden_states) == 5
+    assert_close(output.last_hidden_state, output.hidden_states[-1], 0, "last_hidden_state")
 
 
 class Replay(nn.Module):
@@ -118,20 +110,12 @@ def test_golden_fusions(golden, golden_run, last, policy, positions):
     model.encoder.layer_norm = nn.Identity()
     with torch.no_grad():
         z = model(**inputs).pooler_output
-    assert_close(z, golden[f"{last}_{positions}/{policy}"], 1e-4, policy)
-
-
-@pytest.mark.parametrize("positions", ["all", "valid"])
-def test_golden_layers(golden, golden_run, positions):
-    frames = golden_run[1]["input_features_mask"][:, 0, ::2] != 0
-    for number, state in enumerate(golden_run[2].hidden_states[1:], start=1):
-        pooled = state.mean(1) if positions == "all" else torch.stack([s[f].mean(0) for s, f in zip(state, frames)])
-        assert_close(pooled, golden[f"ln_{positions}/per_layer"][number - 1], 1e-4, f"layer {number}")
+    assert_golden(golden, f"{last}_{positions}/{policy}", z, 1e-4)
 
 
 def test_golden_end_to_end(golden, golden_run):
     model, inputs, output = golden_run
-    assert_close(output.pooler_output, golden["ln_all/average_all"], 1e-4, "pooler_output")
+    assert_golden(golden, "ln_all/average_all", output.pooler_output, 1e-4)
     assert (output.pooler_output[0] - output.pooler_output[1]).abs().max() > 1e-3
     with torch.no_grad():
         alone = model(inputs["input_features"][1:], inputs["input_features_mask"][1:]).pooler_output
