@@ -13,6 +13,7 @@ RESAMPLES = 1000
 # Cosines are computed in float64, where equal vectors may still differ in the last digits.
 _TIE = 1e-10
 _ROWS = 2048  # of the similarity matrix, at the same time
+_DRAWS = 500_000  # of the bootstrap, at the same time
 
 
 @dataclass(frozen=True)
@@ -163,8 +164,12 @@ def _bootstrap(measures: dict[str, Tensor], items: Tensor, n: int, seed: int) ->
     sums = torch.zeros(n, len(measures), dtype=torch.float64).index_add_(0, where, values)
     totals = torch.cat([counts[:, None], sums], dim=1)[drawn]
     generator = torch.Generator().manual_seed(seed)
-    resampled = torch.stack(
-        [totals[torch.randint(len(drawn), (len(drawn),), generator=generator)].sum(0) for _ in range(RESAMPLES)]
+    at_once = max(1, _DRAWS // len(drawn))
+    resampled = torch.cat(
+        [
+            totals[torch.randint(len(drawn), (min(at_once, RESAMPLES - start), len(drawn)), generator=generator)].sum(1)
+            for start in range(0, RESAMPLES, at_once)
+        ]
     )
     estimates = resampled[:, 1:] / resampled[:, :1]
     ends = torch.tensor([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], dtype=torch.float64)

@@ -1,0 +1,265 @@
+"""A YAML file and a command line in; the settings of an alignment run out. A typo is an error with the nearest name."""
+
+import importlib.util
+from argparse import ArgumentError
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, NoReturn, get_args
+
+import torch
+import yaml
+from transformers import HfArgumentParser, TrainingArguments
+
+from ..losses import loss_terms
+from ..modeling.configuration_whisperclip import LayerFusion
+
+# In the wheel, and in a source checkout.
+CONFIG_FOLDERS = (Path(__file__).parents[1] / "configs", Path(__file__).parents[3] / "configs")
+EXTRA = ("accelerate", "datasets")
+
+
+class ArgumentsError(ValueError):
+    """A setting is unknown, missing or impossible."""
+
+
+@dataclass
+class AlignmentArguments:
+    """
+    What is aligned with what, on which data. `None` of a field of the encoder or the projector leaves it as it is.
+
+    Attributes:
+        base_model: The LLaVA-1.5 or 1.6 whose visual space is the target, or a SoundLlava or adapter, whose encoder
+            stays and whose projector is trained from the start.
+        audio_encoder: The encoder's repository or folder; None with a SoundLlava.
+        layer_fusion, layer_fusion_n, time_pooling, window: Of a Whisper encoder. The logits of `weighted_sum` are
+            trained too, and cannot be cached.
+        loss: Terms joined with "+", of `losses.LOSS_TERMS`.
+        distribution_weight: `lambda`.
+        loss_chunk_size: Rows of logits at a time, so that large batches fit.
+        dataset: A `datasets` repository or folder, what `save_to_disk` wrote, or a folder of clips (or of sounds and
+            pictures of equal names).
+        eval_split: None takes `validation_fraction` of the training rows away, or, of a stream, the first
+            `validation_rows`.
+        audio_column, image_column, video_column: None: "audio", "image" and "video", those that are there.
+        frame: Of a clip: "middle", "first" or seconds.
+        max_bad_rows: Rows that cannot be read are logged and left out; more than this many end the run.
+        cache_embeddings: Folder for the embeddings of encoder and vision tower, which are then computed once.
+        overwrite: Start anew where `output_dir` holds a run; otherwise it goes on.
+    """
+
+    base_model: str | None = None
+    base_model_revision: str | None = None
+    audio_encoder: str | None = None
+    audio_encoder_revision: str | None = None
+    layer_fusion: str | None = None
+    layer_fusion_n: int | None = None
+    time_pooling: str | None = None
+    window: str | None = None
+    projector_hidden_size: int | None = None
+    projector_dropout: float = 0.1
+    temperature: float = 0.07
+    learnable_temperature: bool = False
+    loss: str = "info_nce+distribution"
+    distribution_weight: float = 0.02
+    loss_chunk_size: int | None = None
+    dataset: str | None = None
+    dataset_config: str | None = None
+    dataset_revision: str | None = None
+    train_split: str = "train"
+    eval_split: str | None = None
+    validation_fraction: float = 0.05
+    validation_rows: int = 1000
+    streaming: bool = False
+    audio_column: str | None = None
+    image_column: str | None = None
+    video_column: str | None = None
+    frame: str = "middle"
+    max_bad_rows: int = 100
+    cache_embeddings: str | None = None
+    cache_shard_rows: int = 4096
+    cache_batch_size: int = 32
+    tower_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    retrieval_pool: int = 500
+    retrieval_sample: int = 100
+    retrieval_repeats: int = 5
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("layer_fusion", get_args(LayerFusion)),
+            ("time_pooling", ("all", "valid")),
+            ("window", ("pad30", "short")),
+        ):
+            value = getattr(self, name)
+            if value is not None and value not in allowed:
+                raise ArgumentsError(f"{name}={value!r}: must be one of {', '.join(allowed)}")
+        if self.tower_dtype not in ("float32", "bfloat16", "float16"):
+            raise ArgumentsError(f"tower_dtype={self.tower_dtype!r}: must be float32, bfloat16 or float16")
+        try:
+            loss_terms(self.loss)
+        except ValueError as error:
+            raise ArgumentsError(str(error)) from None
+        if not 0 < self.validation_fraction < 1:
+            raise ArgumentsError(f"validation_fraction={self.validation_fraction}: must be between 0 and 1")
+        for name in ("validation_rows", "cache_shard_rows", "cache_batch_size", "retrieval_repeats"):
+            if getattr(self, name) < 1:
+                raise ArgumentsError(f"{name}={getattr(self, name)}: must be at least 1")
+        if self.cache_embeddings is not None and self.layer_fusion == "weighted_sum":
+            raise ArgumentsError(
+                "layer_fusion='weighted_sum' learns how to mix the layers, so the mixture cannot be cached: leave "
+                "cache_embeddings out"
+            )
+
+    def check_complete(self) -> None:
+        """
+        Raises:
+            ArgumentsError: If a run cannot start with these, naming what is missing.
+        """
+        for name, meaning in (
+            ("base_model", "the LLaVA whose visual space is the target"),
+            ("dataset", "a datasets repository or a folder of clips"),
+        ):
+            if getattr(self, name) is None:
+                raise ArgumentsError(f"{name} is missing: {meaning}; give --{name} or a line of the config")
+
+
+@dataclass
+class AlignmentTrainingArguments(TrainingArguments):
+    """Stock `TrainingArguments` with the recipe of the paper's appendix E; what the paper leaves open is our choice."""
+
+    output_dir: str | None = "out/align"
+    learning_rate: float = 5e-5
+    num_train_epochs: float = 10.0
+    optim: str = "adamw_torch"  # with weight_decay 0 this is Adam
+    weight_decay: float = 0.0
+    lr_scheduler_type: str = "reduce_lr_on_plateau"
+    lr_scheduler_kwargs: dict[str, Any] | str | None = field(default_factory=lambda: {"factor": 0.1, "patience": 2})
+    max_grad_norm: float = 0.0  # the paper does not clip
+    per_device_train_batch_size: int = 256
+    per_device_eval_batch_size: int = 256
+    eval_strategy: str = "epoch"
+    save_strategy: str = "epoch"
+    save_total_limit: int | None = 2
+    logging_steps: float = 10
+    # A last batch of few pairs would be easier than the others, one of a single pair has no loss.
+    dataloader_drop_last: bool = True
+    remove_unused_columns: bool = False
+    logging_nan_inf_filter: bool = False
+    report_to: str = "none"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not torch.cuda.is_available():
+            self.dataloader_pin_memory = False
+
+
+class _Parser(HfArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ArgumentsError(message)
+
+
+def read_arguments(
+    options: Sequence[str], config: str | Path | None = None
+) -> tuple[AlignmentArguments, AlignmentTrainingArguments]:
+    """
+    Args:
+        options: Words of a command line, such as `["--learning_rate", "1e-4"]`; they override the file. `--config` may
+            be among them.
+        config: Path of a YAML file, or the name of one that comes with the package, such as "align/whisperclip".
+
+    Raises:
+        ArgumentsError: For an unknown name (with the nearest known one), or a value that does not fit.
+        ImportError: If the extra `train` is not installed.
+    """
+    check_extra()
+    parser = _Parser((AlignmentArguments, AlignmentTrainingArguments), allow_abbrev=False)
+    parser.add_argument("--config")
+    words = list(options)
+    given = parser.parse_known_args(words)[0].config or config
+    if given is not None:
+        path = find_config(given)
+        values = read_config(path)
+        _check_names(values, f"{path}: ")
+        parser.set_defaults(**values)
+    try:
+        alignment, training, _, unknown = parser.parse_args_into_dataclasses(
+            words, return_remaining_strings=True, look_for_args_file=False
+        )
+    except (ArgumentError, TypeError) as error:
+        raise ArgumentsError(str(error)) from error
+    except ArgumentsError:
+        raise
+    except ValueError as error:
+        raise ArgumentsError(str(error)) from error
+    _check_names({word.partition("=")[0].lstrip("-"): None for word in unknown if word.startswith("--")}, "--")
+    if unknown:
+        raise ArgumentsError(f"{unknown[0]}: belongs to no option")
+    return alignment, training
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """
+    Raises:
+        ArgumentsError: If the file is no YAML mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ArgumentsError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(values, dict):
+        raise ArgumentsError(f"{path}: holds no settings; write lines such as 'learning_rate: 5.0e-5'")
+    return values
+
+
+def find_config(name: str | Path) -> Path:
+    """
+    The file of a path, or of a name such as "align/whisperclip" of the configurations that come with the package.
+
+    Raises:
+        ArgumentsError: If there is none; it lists those that there are.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    known: dict[str, Path] = {}
+    for folder in CONFIG_FOLDERS:
+        for file in sorted(folder.rglob("*.yaml")):
+            known.setdefault(file.relative_to(folder).with_suffix("").as_posix(), file)
+    short = str(name).removeprefix("configs/").removesuffix(".yaml")
+    if short in known:
+        return known[short]
+    near = get_close_matches(short, known, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}"
+    raise ArgumentsError(f"config {str(name)!r}: no such file or name; {hint}")
+
+
+def check_extra() -> None:
+    """
+    Raises:
+        ImportError: If the extra `train` is not installed.
+    """
+    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(f"training needs {' and '.join(missing)}: pip install 'soundclip-hf[train]'")
+
+
+def _check_names(values: dict[str, Any], where: str) -> None:
+    known = [entry.name for part in (AlignmentArguments, AlignmentTrainingArguments) for entry in fields(part)]
+    for name in values:
+        plain = name.replace("-", "_").removeprefix("no_")
+        if plain not in known:
+            near = get_close_matches(plain, known, 1)
+            raise ArgumentsError(f"{where}{name}: unknown setting" + (f"; did you mean {near[0]}?" if near else ""))
+
+
+__all__ = [
+    "AlignmentArguments",
+    "AlignmentTrainingArguments",
+    "ArgumentsError",
+    "check_extra",
+    "find_config",
+    "read_arguments",
+    "read_config",
+]

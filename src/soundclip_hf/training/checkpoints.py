@@ -1,0 +1,66 @@
+"""Which run a folder holds and how far it came: the settings of a run and its last whole checkpoint."""
+
+import json
+import os
+import re
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from .arguments import ArgumentsError
+
+SETTINGS_NAME = "alignment.json"
+
+
+def last_checkpoint(folder: str | Path, processes: int = 1) -> Path | None:
+    """The last checkpoint that was written to its end: a run that was killed may have left half of one."""
+    found = [
+        (int(match[1]), path)
+        for path in Path(folder).glob("checkpoint-*")
+        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name))
+    ]
+    return next((path for _, path in sorted(found, reverse=True) if _is_whole(path, processes)), None)
+
+
+def claim(folder: str | Path, settings: dict[str, Any], overwrite: bool) -> None:
+    """
+    Note the settings of the run in its folder, or find that it is the same run that goes on there.
+
+    Raises:
+        ArgumentsError: If the folder holds a run with other settings.
+    """
+    path = Path(folder) / SETTINGS_NAME
+    text = json.dumps(settings, indent=2, sort_keys=True, default=str)
+    if overwrite:
+        for old in Path(folder).glob("checkpoint-*"):
+            shutil.rmtree(old)
+    elif path.is_file():
+        before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(text)
+        other = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+        if other:
+            raise ArgumentsError(
+                f"output_dir {folder}: holds a run with another {other[0]} ({before.get(other[0])!r}, now "
+                f"{now.get(other[0])!r}); choose another folder, or --overwrite"
+            )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _is_whole(folder: Path, processes: int) -> bool:
+    rng = ["rng_state.pth"] if processes == 1 else [f"rng_state_{rank}.pth" for rank in range(processes)]
+    try:
+        with safe_open(folder / "model.safetensors", framework="pt") as file:
+            file.keys()
+        json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, SafetensorError):
+        return False
+    # A zip file has its directory at its end.
+    return all(zipfile.is_zipfile(folder / name) for name in ("optimizer.pt", "scheduler.pt", *rng))
+
+
+__all__ = ["SETTINGS_NAME", "claim", "last_checkpoint"]

@@ -1,0 +1,101 @@
+"""Rows in; the tensors of a batch out. A row that cannot be read is logged, counted and left out."""
+
+import io
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..media import MediaError, load_sound, read_clip
+from .pairs import Pair
+
+logger = logging.getLogger("transformers.soundclip_hf.training")
+
+
+class PairCollator:
+    """
+    Reads the media of [`Pair`]s and processes them.
+
+    Args:
+        processor: A `SoundClipProcessor`.
+        frame: Of a clip: "middle", "first" or seconds.
+    """
+
+    def __init__(self, processor: Any, frame: str | float = "middle") -> None:
+        self.processor, self.frame = processor, frame
+
+    def __call__(self, pairs: Sequence[Pair]) -> dict[str, Tensor]:
+        """
+        Returns:
+            `rows` `(b,)` int64, the places in the dataset; `bad` `(1,)` int64, how many of the given pairs were left
+            out; and, where b > 0, what the processor returns for the others.
+        """
+        opened: list[tuple[int, np.ndarray, Image.Image]] = []
+        for pair in pairs:
+            try:
+                opened.append((pair.row, *self._open(pair)))
+            except Exception as error:  # decoders raise whatever they like, and no row is worth the run
+                _log(pair.row, error)
+        try:
+            features = self._process(opened)
+        except ValueError:
+            # A sound that the feature extractor does not take: find it, and go on without it.
+            opened = [entry for entry in opened if self._can_process(entry)]
+            features = self._process(opened)
+        rows = torch.tensor([row for row, *_ in opened], dtype=torch.int64)
+        return {"rows": rows, "bad": torch.tensor([len(pairs) - len(opened)]), **features}
+
+    def _open(self, pair: Pair) -> tuple[np.ndarray, Image.Image]:
+        rate = self.processor.feature_extractor.sampling_rate
+        sound, picture = None, None
+        if pair.video is not None:
+            clip = read_clip(pair.video, frame=self.frame, sampling_rate=rate)
+            sound, picture = clip.waveform, clip.frame
+        if pair.image is not None:
+            picture = _picture(pair.image)
+        if pair.audio is not None:
+            sound = load_sound(pair.audio, sampling_rate=rate)
+        if sound is None or picture is None:
+            raise MediaError(f"has no {'sound' if sound is None else 'picture'}")
+        return sound, picture
+
+    def _process(self, opened: Sequence[tuple[int, np.ndarray, Image.Image]]) -> dict[str, Tensor]:
+        if not opened:
+            return {}
+        rate = self.processor.feature_extractor.sampling_rate
+        sounds, pictures = [(sound, rate) for _, sound, _ in opened], [picture for *_, picture in opened]
+        return dict(self.processor(audio=sounds, images=pictures, return_tensors="pt"))
+
+    def _can_process(self, entry: tuple[int, np.ndarray, Image.Image]) -> bool:
+        try:
+            self._process([entry])
+        except ValueError as error:
+            _log(entry[0], error)
+            return False
+        return True
+
+
+def collate_cached(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A batch that the cache has put together is one already."""
+    return batch
+
+
+def _picture(source: Any) -> Image.Image:
+    if isinstance(source, Image.Image):
+        return source.convert("RGB")
+    if isinstance(source, (str, Path, bytes)):
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            return image.convert("RGB")
+    return Image.fromarray(np.asarray(source)).convert("RGB")
+
+
+def _log(row: int, error: Exception) -> None:
+    logger.warning("row %d is left out: %s", row, " ".join(f"{type(error).__name__}: {error}".split()))
+
+
+__all__ = ["PairCollator", "collate_cached"]

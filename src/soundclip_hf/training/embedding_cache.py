@@ -1,0 +1,233 @@
+"""Pairs in, once; their embeddings in safetensors shards out, which are memory-mapped and served as batches."""
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.utils.data import Dataset
+
+KEY_NAME, INDEX_NAME = "key.json", "index.json"
+
+logger = logging.getLogger("transformers.soundclip_hf.training")
+
+# One batch of rows to `(rows (b,), z_a (b, d_a), c (b, D), number of rows left out)`.
+Embed = Callable[[Sequence[Any]], tuple[Tensor, Tensor, Tensor, int]]
+
+
+class CacheError(RuntimeError):
+    """The cache cannot be written or read; the message says what to do."""
+
+
+class CachedPairs(Dataset):
+    """
+    Embeddings of pairs, memory-mapped; what is indexed is what is read.
+
+    `dataset[i]` and `dataset.__getitems__(indices)` give batches: `rows` `(b,)` int64, `audio_embeddings` `(b, d_a)`
+    and `vision_embeddings` `(b, D)`, float32.
+
+    Args:
+        folder: Of a complete cache.
+        keep: `(rows of the dataset,)` bool: leave out the pairs of the others. A row beyond its end is kept.
+
+    Raises:
+        CacheError: If the cache is not complete, or a shard cannot be read.
+    """
+
+    def __init__(self, folder: str | Path, keep: Tensor | None = None) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / INDEX_NAME).is_file():
+            raise CacheError(f"{self.folder}: this cache is not complete; run again, it goes on where it stopped")
+        self.index = json.loads((self.folder / INDEX_NAME).read_text(encoding="utf-8"))
+        self.shards = [_open(self.folder / name) for name in self.index["shards"]]
+        self.ends = torch.tensor([len(shard["rows"]) for shard in self.shards]).cumsum(0)
+        self.kept = None
+        if keep is not None:
+            rows = torch.cat([shard["rows"] for shard in self.shards])
+            marks = torch.ones(max(int(rows.max()) + 1, len(keep)) if len(rows) else 1, dtype=torch.bool)
+            marks[: len(keep)] = keep
+            self.kept = marks[rows].nonzero()[:, 0]
+
+    def __len__(self) -> int:
+        return int(self.ends[-1]) if self.kept is None else len(self.kept)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        places = torch.as_tensor(indices) if self.kept is None else self.kept[torch.as_tensor(indices)]
+        if len(self.shards) == 1:
+            (shard,) = self.shards
+            return {name: values[places] for name, values in shard.items()}
+        numbers = torch.bucketize(places, self.ends, right=True)
+        batch = {name: values.new_empty(len(places), *values.shape[1:]) for name, values in self.shards[0].items()}
+        for number in numbers.unique().tolist():
+            here = numbers == number
+            start = int(self.ends[number - 1]) if number else 0
+            for name, values in self.shards[number].items():
+                batch[name][here] = values[places[here] - start]
+        return batch
+
+
+def cache_folder(root: str | Path, key: dict[str, Any]) -> Path:
+    """
+    The folder of one cache: everything that changes an embedding is in `key`, whose hash is in the folder's name.
+
+    Args:
+        key: Plain values; `key["encoder"]` is also in the name.
+    """
+    text = json.dumps(key, sort_keys=True, default=str)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", str(key["encoder"])).strip("-.")[-60:]
+    return Path(root).expanduser() / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def build_cache(
+    rows: Any,
+    folder: Path,
+    key: dict[str, Any],
+    embed: Embed,
+    *,
+    shard_rows: int = 4096,
+    batch_size: int = 32,
+    max_bad_rows: int = 100,
+    part: int = 0,
+    parts: int = 1,
+    doing: Callable[[Iterable[Any], int | None], Iterable[Any]] = lambda shards, _: shards,
+) -> None:
+    """
+    Write the shards that are missing. Each appears whole or not at all, so that a stopped run goes on with the next.
+
+    Args:
+        rows: A `PairRows` or a `PairStream`.
+        folder: From [`cache_folder`].
+        key: What it was made of; stored beside the shards.
+        embed: Embeds a list of rows. Embeddings that are not finite are left out like unreadable rows.
+        shard_rows, batch_size: Rows of the dataset in a shard, and in one call of `embed`.
+        max_bad_rows: More than this many rows left out end the run.
+        part, parts: Of several processes, this one writes every `parts`-th shard; [`finish_cache`] comes after all.
+        doing: Wraps the shards, for a progress bar; its second argument is their number, None of a stream.
+
+    Raises:
+        CacheError: If the disk is full, or too many rows were left out.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob(f".*.{part}.tmp"):
+        stale.unlink()
+    _write(folder / KEY_NAME, json.dumps(key, indent=2, sort_keys=True, default=str), part)
+    bad = sum(_count_bad(path) for path in folder.glob("shard-*.safetensors"))
+    count = None if not hasattr(rows, "__len__") else -(-len(rows) // shard_rows)
+    for number, chunk in doing(_missing(rows, folder, shard_rows, part, parts), count):
+        found: list[tuple[Tensor, Tensor, Tensor]] = []
+        left_out, iterator = 0, iter(chunk)
+        while batch := list(islice(iterator, batch_size)):
+            places, audio, vision, unread = embed(batch)
+            finite = torch.isfinite(audio).all(1) & torch.isfinite(vision).all(1)
+            for row in places[~finite].tolist():
+                logger.warning("row %d is left out: its embedding is not finite", row)
+            left_out += unread + int((~finite).sum())
+            found.append((places[finite], audio[finite].float(), vision[finite].float()))
+            if bad + left_out > max_bad_rows:
+                raise CacheError(
+                    f"{bad + left_out} rows cannot be used, the last in rows {batch[0].row}..{batch[-1].row}: more "
+                    f"than max_bad_rows={max_bad_rows}; repair the dataset, or raise it"
+                )
+        if not found:
+            break
+        bad += left_out
+        tensors = dict(zip(("rows", "audio_embeddings", "vision_embeddings"), map(torch.cat, zip(*found))))
+        _save(tensors, folder / _name(number), left_out, part)
+
+
+def finish_cache(folder: Path) -> None:
+    """
+    Write the index of all shards, after which the cache can be read.
+
+    Raises:
+        CacheError: If there is no pair in it.
+    """
+    names = sorted(path.name for path in folder.glob("shard-*.safetensors"))
+    shards = [_open(folder / name) for name in names]
+    pairs = sum(len(shard["rows"]) for shard in shards)
+    bad = sum(_count_bad(folder / name) for name in names)
+    if not pairs:
+        raise CacheError(f"no row of the dataset could be used ({bad} were left out)")
+    _write(folder / INDEX_NAME, json.dumps({"pairs": pairs, "left_out": bad, "shards": names}, indent=2), 0)
+
+
+def _missing(rows: Any, folder: Path, shard_rows: int, part: int, parts: int) -> Iterator[tuple[int, Iterable[Any]]]:
+    """Numbers and rows of the shards that this process has to write."""
+    if hasattr(rows, "__len__"):
+        for number in range(part, -(-len(rows) // shard_rows), parts):
+            if not (folder / _name(number)).is_file():
+                start = number * shard_rows
+                yield number, (rows[index] for index in range(start, min(start + shard_rows, len(rows))))
+    elif part == 0:  # a stream is read once, by one process
+        number = 0
+        while (folder / _name(number)).is_file():
+            number += 1
+        iterator = iter(rows.from_row(rows.start + number * shard_rows))
+        while (first := next(iterator, None)) is not None:
+            yield number, _chain(first, islice(iterator, shard_rows - 1))
+            number += 1
+
+
+def _chain(first: Any, rest: Iterable[Any]) -> Iterator[Any]:
+    yield first
+    yield from rest
+
+
+def _name(number: int) -> str:
+    return f"shard-{number:06d}.safetensors"
+
+
+def _save(tensors: dict[str, Tensor], path: Path, left_out: int, part: int) -> None:
+    temporary = path.with_name(f".{path.name}.{part}.tmp")
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    try:
+        if (free := shutil.disk_usage(path.parent).free) < needed + 2**20:
+            raise OSError(errno.ENOSPC, f"{free >> 20} MiB are free, {needed >> 20} MiB are needed")
+        save_file(tensors, temporary, metadata={"left_out": str(left_out)})
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise CacheError(
+            f"the cache cannot be written to {path}: {reason}. Free some space and run again: the shards that are "
+            "there stay"
+        ) from error
+
+
+def _write(path: Path, text: str, part: int) -> None:
+    temporary = path.with_name(f".{path.name}.{part}.tmp")
+    try:
+        temporary.write_text(text + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise CacheError(f"the cache cannot be written to {path}: {error.strerror}") from error
+
+
+def _open(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in ("rows", "audio_embeddings", "vision_embeddings")}
+    except (OSError, SafetensorError) as error:
+        raise CacheError(f"{path}: cannot be read ({error}); delete it and run again") from error
+
+
+def _count_bad(path: Path) -> int:
+    with safe_open(path, framework="pt") as file:
+        return int((file.metadata() or {}).get("left_out", 0))
+
+
+__all__ = ["CacheError", "CachedPairs", "build_cache", "cache_folder", "finish_cache"]

@@ -1,0 +1,226 @@
+"""A dataset with sounds and pictures, or a folder of clips, in; rows that name the sources of one pair out."""
+
+import itertools
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset, IterableDataset
+
+from .arguments import AlignmentArguments, ArgumentsError
+
+CLIPS = {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ogv", ".ts", ".flv", ".3gp"}
+SOUNDS = {".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac"}
+PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+_TABLES = ("*.parquet", "*.arrow", "metadata.*", "dataset_info.json", "dataset_dict.json", "*.jsonl", "*.csv", "*.tar")
+
+logger = logging.getLogger("transformers.soundclip_hf.training")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """
+    Where one sound and its picture come from: `video` alone, or `audio` with `image` or `video`.
+
+    Attributes:
+        row: Place in the dataset, which messages name.
+        audio, image, video: Anything that `media.load_sound`, PIL and `media.read_clip` take: paths, bytes, arrays with
+            their rate in a dict, pictures.
+    """
+
+    row: int
+    audio: Any = None
+    image: Any = None
+    video: Any = None
+
+
+class PairRows(Dataset):
+    """
+    Rows of a dataset that can be indexed.
+
+    Args:
+        rows: Has a length; `rows[i]` is a dict with the `columns`.
+        columns: Names of the dict by field of [`Pair`].
+        keep: `(n,)` int64, the rows of this part; None: all.
+    """
+
+    def __init__(self, rows: Sequence[dict[str, Any]], columns: dict[str, str], keep: torch.Tensor | None = None):
+        self.rows, self.columns = rows, columns
+        self.keep = torch.arange(len(rows)) if keep is None else keep
+
+    def __len__(self) -> int:
+        return len(self.keep)
+
+    def __getitem__(self, index: int) -> Pair:
+        row = int(self.keep[index])
+        return _pair(row, self.rows[row], self.columns)
+
+    def part(self, keep: torch.Tensor) -> "PairRows":
+        """Of these rows only those that `keep`, `(rows of the dataset,)` bool, marks."""
+        return PairRows(self.rows, self.columns, self.keep[keep[self.keep]])
+
+
+class PairStream(IterableDataset):
+    """
+    Rows of a stream.
+
+    Args:
+        rows: A `datasets.IterableDataset`.
+        columns: As of [`PairRows`].
+        start, stop: The rows of this part, counted from 0; stop None: to the end.
+    """
+
+    def __init__(self, rows: Any, columns: dict[str, str], start: int = 0, stop: int | None = None) -> None:
+        self.rows, self.columns, self.start, self.stop = rows, columns, start, stop
+
+    def __iter__(self) -> Iterator[Pair]:
+        source: Iterable[dict[str, Any]] = self.rows.skip(self.start) if self.start else self.rows
+        count = None if self.stop is None else self.stop - self.start
+        for row, values in zip(itertools.count(self.start), itertools.islice(source, count)):
+            yield _pair(row, values, self.columns)
+
+    def from_row(self, start: int) -> "PairStream":
+        """The rest of this part."""
+        return PairStream(self.rows, self.columns, start, self.stop)
+
+
+def open_pairs(arguments: AlignmentArguments, seed: int) -> tuple[PairRows | PairStream, PairRows | PairStream]:
+    """
+    The training and the validation rows, without reading any media.
+
+    Raises:
+        ArgumentsError: If there is no such dataset or split, or it has no sound or no picture.
+    """
+    name = str(arguments.dataset)
+    folder = Path(name).expanduser()
+    if folder.is_dir() and not any(any(folder.glob(pattern)) for pattern in _TABLES) and not _has_tables(folder):
+        files = _files(folder)
+        columns: dict[str, str] = {key: key for key in ("audio", "image", "video") if key in files[0]}
+        train: PairRows | PairStream = PairRows(files, columns)
+        if arguments.eval_split is not None:
+            raise ArgumentsError(f"eval_split={arguments.eval_split!r}: {name} is a folder of clips and has no splits")
+    else:
+        train = _of_dataset(arguments, arguments.train_split)
+    if arguments.eval_split is not None:
+        return train, _of_dataset(arguments, arguments.eval_split)
+    if isinstance(train, PairStream):
+        rows = arguments.validation_rows
+        return PairStream(train.rows, train.columns, rows), PairStream(train.rows, train.columns, 0, rows)
+    held_out = validation_rows(len(train), arguments.validation_fraction, seed)
+    return train.part(~held_out), train.part(held_out)
+
+
+def validation_rows(count: int, fraction: float, seed: int) -> torch.Tensor:
+    """
+    `(count,)` bool: which rows are held out; at least 2 are.
+
+    Raises:
+        ArgumentsError: If fewer than 2 would be left.
+    """
+    held_out = max(2, round(count * fraction))
+    if count - held_out < 2:
+        raise ArgumentsError(f"the dataset has {count} row(s): training and validation need at least 2 each")
+    marked = torch.zeros(count, dtype=torch.bool)
+    marked[torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:held_out]] = True
+    return marked
+
+
+def find_columns(names: Sequence[str], arguments: AlignmentArguments) -> dict[str, str]:
+    """
+    The columns that a pair is read from, by field of [`Pair`].
+
+    Raises:
+        ArgumentsError: If a named column is missing, or there is no sound or no picture; it lists the columns.
+    """
+    found = {}
+    for key in ("audio", "image", "video"):
+        given = getattr(arguments, f"{key}_column")
+        if given is not None and given not in names:
+            raise ArgumentsError(f"{key}_column={given!r}: the dataset has the columns {', '.join(names)}")
+        if given is not None or key in names:
+            found[key] = given or key
+    if "image" in found and "video" in found:
+        found.pop("image" if arguments.image_column is None else "video")
+    if "video" not in found:
+        for key, other in (("audio", "sound"), ("image", "picture")):
+            if key not in found:
+                raise ArgumentsError(
+                    f"the dataset has no {other}: its columns are {', '.join(names)}. It needs 'audio' with 'image' or "
+                    f"'video', or 'video' alone; name another column with --{key}_column"
+                )
+    return found
+
+
+def _of_dataset(arguments: AlignmentArguments, split: str) -> PairRows | PairStream:
+    import datasets
+
+    name = str(arguments.dataset)
+    try:
+        if Path(name).is_dir() and any((Path(name) / file).is_file() for file in ("state.json", "dataset_dict.json")):
+            loaded: Any = datasets.load_from_disk(name)
+            if isinstance(loaded, datasets.DatasetDict):
+                if split not in loaded:
+                    raise ArgumentsError(f"split {split!r}: {name} has {', '.join(loaded)}")
+                loaded = loaded[split]
+        else:
+            loaded = datasets.load_dataset(
+                name,
+                arguments.dataset_config,
+                split=split,
+                revision=arguments.dataset_revision,
+                streaming=arguments.streaming,
+            )
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        if isinstance(error, ArgumentsError):
+            raise
+        raise ArgumentsError(f"dataset {name}: {' '.join(str(error).split())}") from error
+    if arguments.streaming and isinstance(loaded, datasets.Dataset):
+        loaded = loaded.to_iterable_dataset()
+    names = loaded.column_names or list(next(iter(loaded), {}))
+    columns = find_columns(names, arguments)
+    for column in columns.values():
+        feature = (loaded.features or {}).get(column)
+        # Decoded here, one broken file would end the run, and sounds would need torchcodec.
+        if isinstance(feature, (datasets.Audio, datasets.Image, datasets.Video)):
+            loaded = loaded.cast_column(column, type(feature)(decode=False))
+    loaded = loaded.select_columns(list(columns.values()))
+    return PairStream(loaded, columns) if isinstance(loaded, datasets.IterableDataset) else PairRows(loaded, columns)
+
+
+def _has_tables(folder: Path) -> bool:
+    return any(any(folder.rglob(pattern)) for pattern in ("*.parquet", "*.arrow", "metadata.*"))
+
+
+def _files(folder: Path) -> list[dict[str, str]]:
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    if clips := [{"video": str(path)} for path in found if path.suffix.lower() in CLIPS]:
+        return clips
+    pictures = {path.with_suffix(""): path for path in found if path.suffix.lower() in PICTURES}
+    pairs = [
+        {"audio": str(path), "image": str(pictures[path.with_suffix("")])}
+        for path in found
+        if path.suffix.lower() in SOUNDS and path.with_suffix("") in pictures
+    ]
+    if not pairs:
+        raise ArgumentsError(
+            f"dataset {folder}: holds neither a datasets table, nor clips ({', '.join(sorted(CLIPS))}), nor sounds and "
+            "pictures of equal names"
+        )
+    return pairs
+
+
+def _pair(row: int, values: dict[str, Any], columns: dict[str, str]) -> Pair:
+    return Pair(row, **{key: _source(values.get(column)) for key, column in columns.items()})
+
+
+def _source(value: Any) -> Any:
+    # What an undecoded feature of datasets gives.
+    if isinstance(value, dict) and "array" not in value and ("bytes" in value or "path" in value):
+        return value.get("bytes") or value.get("path")
+    return value
+
+
+__all__ = ["Pair", "PairRows", "PairStream", "find_columns", "open_pairs", "validation_rows"]

@@ -1,0 +1,201 @@
+"""Batches of pairs, cached or not, in; a trained projector out, by transformers' own `Trainer`."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import EvalPrediction, Trainer
+
+from ..evaluation.retrieval import RetrievalResult, evaluate_retrieval
+from ..losses import alignment_loss, gather_pairs
+from ..modeling.modeling_soundclip import SoundClipModel
+from .arguments import AlignmentArguments
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message names the step and the rows."""
+
+
+class PairEncoder(nn.Module):
+    """
+    What the trainer wraps: a batch to `f_a` and `c`, from media or from cached embeddings.
+
+    Its state is what is trained, so that a checkpoint of a few megabytes does not carry frozen towers.
+    """
+
+    def __init__(self, model: SoundClipModel) -> None:
+        super().__init__()
+        self.soundclip = model
+
+    def forward(
+        self,
+        audio_embeddings: Tensor | None = None,
+        vision_embeddings: Tensor | None = None,
+        input_features: Tensor | None = None,
+        input_features_mask: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """
+        Returns:
+            `projected` `f_a`, `raw` (`z_a` padded or cut) and `vision` `c`, each `(b, vision_hidden_size)`, fp32, not
+            normalised; `logit_scale`, scalar.
+        """
+        if audio_embeddings is None or vision_embeddings is None:
+            if input_features is None or pixel_values is None:
+                raise ValueError("A batch has either embeddings or features of sounds and pictures.")
+            audio_embeddings = self.embed_audio(input_features, input_features_mask)
+            vision_embeddings = self.embed_vision(pixel_values)
+        projection = self.soundclip.audio_projection
+        return {
+            "projected": projection.project(audio_embeddings),
+            "raw": projection.match_width(audio_embeddings),
+            "vision": vision_embeddings.float(),
+            "logit_scale": self.soundclip.logit_scale.exp(),
+        }
+
+    def embed_audio(self, input_features: Tensor, input_features_mask: Tensor | None = None) -> Tensor:
+        """`z_a` `(b, d_a)`."""
+        tower = self.soundclip.audio_tower
+        if input_features.is_floating_point():
+            input_features = input_features.to(tower.dtype)
+        return tower(input_features, input_features_mask=input_features_mask).pooler_output
+
+    def embed_vision(self, pixel_values: Tensor) -> Tensor:
+        """`c` `(b, vision_hidden_size)`."""
+        with torch.no_grad():
+            return self.soundclip.get_image_features(pixel_values.to(self.soundclip.vision_tower.dtype)).pooler_output
+
+    def trained_names(self) -> set[str]:
+        return {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        own = self.trained_names()
+        return {name: value for name, value in super().state_dict(*args, **kwargs).items() if name in own}
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        """
+        Raises:
+            ValueError: If the state is not exactly what is trained; `strict` is not asked.
+        """
+        own = self.trained_names()
+        if own != set(state_dict):
+            odd = sorted(own ^ set(state_dict))
+            raise ValueError(f"The checkpoint holds other weights than those that are trained: {', '.join(odd[:5])}.")
+        result = super().load_state_dict(state_dict, strict=False, assign=assign)
+        result.missing_keys.clear()
+        return result
+
+
+class AlignmentTrainer(Trainer):
+    """
+    `Trainer` with a loss over the pairs of all processes, validation by retrieval, and rows named where training fails.
+
+    The validation loss is that of blocks of one training batch each, so that it compares with the training loss
+    whatever the number of processes; it is what the learning rate follows.
+    """
+
+    def __init__(self, model: PairEncoder, settings: AlignmentArguments, **kwargs: Any) -> None:
+        self.settings, self.bad_rows = settings, 0
+        super().__init__(model, compute_metrics=self.measure, **kwargs)
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        rows = self._take_rows(inputs)
+        try:
+            outputs = model(**inputs)
+        except ValueError as error:
+            raise TrainingError(f"step {self.state.global_step + 1}, {_named(rows)}: {error}") from error
+        audio, vision = gather_pairs(outputs["projected"], outputs["vision"])
+        if len(audio) < 2:
+            raise TrainingError(
+                f"step {self.state.global_step + 1}: {len(audio)} pair in the batch, and a contrastive loss needs at "
+                "least 2: raise per_device_train_batch_size"
+            )
+        loss = self._loss(audio, vision, outputs["logit_scale"])
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss.item()} at step {self.state.global_step + 1}, {_named(rows)}: lower the learning "
+                "rate, or look at these rows"
+            )
+        return (loss, outputs) if return_outputs else loss
+
+    def prediction_step(
+        self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> tuple[None, tuple[Tensor, Tensor], Tensor]:
+        # The loss comes from all features, in `measure`: that of a small last batch would not compare.
+        inputs = self._prepare_inputs(inputs)
+        self._take_rows(inputs)
+        with torch.no_grad():
+            outputs = model(**inputs)
+        return None, (outputs["projected"], outputs["raw"]), outputs["vision"]
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.args.dataloader_drop_last = drop_last
+
+    def measure(self, prediction: EvalPrediction) -> dict[str, float]:
+        """Loss and retrieval, of the projected and of the raw embeddings, with chance beside them."""
+        projected, raw = (torch.as_tensor(part) for part in prediction.predictions)
+        vision = torch.as_tensor(prediction.label_ids)
+        scale = self.accelerator.unwrap_model(self.model).soundclip.logit_scale.detach().exp().cpu()
+        size = self.args.train_batch_size * self.args.world_size
+        blocks = [slice(start, start + size) for start in range(0, len(vision), size)]
+        if len(blocks) > 1 and len(vision) % size:
+            blocks.pop()
+        loss = torch.stack([self._loss(projected[block], vision[block], scale) for block in blocks]).mean()
+        metrics = {"loss": float(loss)}
+        for name, audio in (("", projected), ("raw_", raw)):
+            found = self.retrieval(audio, vision)
+            for way, result in (("a2v", found.a2v), ("v2a", found.v2a)):
+                metrics |= {
+                    f"{name}{way}_mean_rank": result.mean_rank,
+                    f"{name}{way}_t1": result.t1,
+                    f"{name}{way}_t3": result.t3,
+                    f"{name}{way}_t10": result.t10,
+                }
+        return metrics | {f"chance_{name}": value for name, value in found.chance.items()}
+
+    def retrieval(self, audio: Tensor, vision: Tensor) -> RetrievalResult:
+        return evaluate_retrieval(
+            audio,
+            vision,
+            pool=self.settings.retrieval_pool,
+            sample=self.settings.retrieval_sample,
+            repeats=self.settings.retrieval_repeats,
+            seed=self.args.seed,
+        )
+
+    def _loss(self, audio: Tensor, vision: Tensor, scale: Tensor) -> Tensor:
+        return alignment_loss(
+            audio,
+            vision,
+            self.settings.loss,
+            logit_scale=scale,
+            weight=self.settings.distribution_weight,
+            chunk_size=self.settings.loss_chunk_size,
+        )
+
+    def _take_rows(self, inputs: dict[str, Any]) -> Tensor:
+        rows, bad = inputs.pop("rows"), inputs.pop("bad", None)
+        if bad is not None:
+            self.bad_rows += int(bad.sum())
+            if self.bad_rows > self.settings.max_bad_rows:
+                raise TrainingError(
+                    f"{self.bad_rows} rows could not be read, more than max_bad_rows={self.settings.max_bad_rows}; "
+                    "repair the dataset, or raise it"
+                )
+        if not len(rows):
+            raise TrainingError(f"step {self.state.global_step + 1}: no row of the batch could be read")
+        return rows
+
+
+def _named(rows: Tensor) -> str:
+    first = ", ".join(str(row) for row in rows.flatten()[:16].tolist())
+    return f"rows {first}" + (f" and {rows.numel() - 16} more" if rows.numel() > 16 else "")
+
+
+__all__ = ["AlignmentTrainer", "PairEncoder", "TrainingError"]

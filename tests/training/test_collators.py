@@ -1,0 +1,69 @@
+"""Media become batches; what cannot be read is logged, counted and left out."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from alignment_parts import picture, sound_bytes
+from media_files import write_media
+from tiny_processors import tiny_feature_extractor, tiny_image_processor
+
+from soundclip_hf import SoundClipProcessor
+from soundclip_hf.training.collators import PairCollator, collate_cached
+from soundclip_hf.training.pairs import Pair
+
+
+@pytest.fixture
+def collate():
+    return PairCollator(SoundClipProcessor(tiny_image_processor("llava"), tiny_feature_extractor()))
+
+
+def test_all_kinds_of_sources(collate, tmp_path):
+    clip = str(write_media(tmp_path / "a.mp4", video="libx264", audio="aac"))
+    (tmp_path / "a.wav").write_bytes(sound_bytes(0))
+    sound = {"array": np.zeros(8000, np.float32) + 0.1, "sampling_rate": 16000}
+    pairs = [
+        Pair(3, audio=sound_bytes(1), image=picture(1)),
+        Pair(5, video=clip),
+        Pair(6, audio=str(tmp_path / "a.wav"), video=clip),
+        Pair(9, audio=sound, image=np.asarray(picture(2))),
+    ]
+    batch = collate(pairs)
+    assert batch["rows"].tolist() == [3, 5, 6, 9]
+    assert batch["bad"].tolist() == [0]
+    assert batch["pixel_values"].shape == (4, 3, 28, 28)
+    assert batch["input_features"].shape[:2] == (4, 1)
+    real = batch["input_features_mask"].sum((1, 2))
+    assert real[1] > real[0] == real[2]  # the row's own sound goes before the clip's
+
+
+def test_unreadable_rows_are_left_out(collate, caplog):
+    good = Pair(0, audio=sound_bytes(0), image=picture(0))
+    bad = [
+        Pair(1, audio=b"no sound", image=picture(0)),
+        Pair(2, audio=sound_bytes(0), image=b"no picture"),
+        Pair(3, audio=sound_bytes(0)),
+        Pair(4, audio={"array": [0.1, float("nan")], "sampling_rate": 16000}, image=picture(0)),
+        # Read, but shorter than a frame: the feature extractor refuses it.
+        Pair(5, audio={"array": [0.1] * 20, "sampling_rate": 16000}, image=picture(0)),
+    ]
+    with caplog.at_level(logging.WARNING, "transformers.soundclip_hf.training"):
+        logging.getLogger("transformers").propagate = True
+        batch = collate([*bad, good])
+    assert batch["rows"].tolist() == [0]
+    assert batch["bad"].tolist() == [5]
+    torch.testing.assert_close(batch["input_features"], collate([good])["input_features"])
+    for row in range(1, 6):
+        assert f"row {row} is left out" in caplog.text
+
+
+def test_a_batch_without_a_readable_row(collate):
+    batch = collate([Pair(1, audio=b"", image=picture(0))])
+    assert set(batch) == {"rows", "bad"}
+    assert len(batch["rows"]) == 0
+
+
+def test_cached_batches_pass_through():
+    batch = {"rows": torch.arange(2)}
+    assert collate_cached(batch) is batch
