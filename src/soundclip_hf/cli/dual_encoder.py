@@ -3,7 +3,6 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +83,9 @@ def load_dual(
         raise CliError(f"--model {source}: cannot be loaded ({one_line(error)})") from error
     if name is None or Path(name).is_dir():
         warn_if_untrained(Path(source))
-    bundled = f"soundclip-hf {version('soundclip-hf')}"
     settings = {
         "model": BUNDLED if name is None else name,
-        "revision": bundled if name is None else getattr(found, "_commit_hash", None) or revision,
+        "revision": None if name is None else getattr(found, "_commit_hash", None) or revision,
         "encoder": encoder,
         "alignment": model.config.alignment,
         "alpha": model.config.alpha if model.config.alignment == "projected" else None,

@@ -57,12 +57,13 @@ def search(
         from ..modeling.exact_search import exact_search
         from .dual_encoder import load_dual
         from .embedding import embed_files
+        from .loading import BUNDLED
         from .reading import Reading, Source
 
-        name = None if model is None and str(settings["revision"]).startswith("soundclip-hf ") else settings["model"]
+        name = model or (None if settings["model"] == BUNDLED else settings["model"])
         dual = load_dual(
-            model or name,
-            revision=settings["revision"] if model is None and name is not None else None,
+            name,
+            revision=None if model else settings["revision"],
             encoder=settings["encoder"],
             alignment=settings["alignment"],
             device=device,
