@@ -20,6 +20,8 @@ import numpy as np
 SILENCE_RMS = 1e-4
 MIN_FRAMES_SHARE = 0.9
 AUDIO_BIT_RATE = 128_000
+# The default coder took 2.5 of 7 CPU seconds for 20 clips of stereo noise at 320x240, this one 0.7 of 5.
+AAC_OPTIONS = {"aac_coder": "fast"}
 
 
 class ClipError(ValueError):
@@ -78,7 +80,7 @@ class ClipWriter:
         self.fault = ""
         self.container = av.open(str(self.partial), "w", format="mp4", options={"movflags": "+faststart"})
         self.video = self.container.add_stream_from_template(video)
-        self.audio: Any = self.container.add_stream("aac", rate=rate, layout=layout)
+        self.audio: Any = self.container.add_stream("aac", rate=rate, layout=layout, options=AAC_OPTIONS)
         self.audio.bit_rate = AUDIO_BIT_RATE * max(1, len(self.sound) // 2)
         self.size = (video.codec_context.width, video.codec_context.height)
 
