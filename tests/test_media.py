@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import gc
 import http.server
+import os
+import signal
 import threading
+import time
 import tracemalloc
 import warnings
 from dataclasses import FrozenInstanceError
@@ -577,6 +581,29 @@ def test_forked_workers(mp4: Path) -> None:
     assert [int(number) for _, number in rows] == [0, 12, 25, 37]
     for waveform, _ in rows:
         np.testing.assert_array_equal(waveform[0].numpy(), expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_garbage_of_a_reading_can_be_collected_in_a_fork(mp4: Path) -> None:
+    """A decoder or scaler with threads, collected in a child that has none of them, would wait for ever."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            read_clip(mp4)
+        child = os.fork()
+        if child == 0:
+            gc.collect()
+            os._exit(0)
+    finally:
+        gc.enable()
+    deadline = time.monotonic() + 20
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        if time.monotonic() > deadline:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            pytest.fail("the child hangs in the collection of what the parent read")
+        time.sleep(0.01)
 
 
 def test_long_sound_is_held_once(tmp_path: Path) -> None:

@@ -369,7 +369,12 @@ class _Reading:
 def _open(media: str | bytes) -> av.container.InputContainer:
     # "file:" keeps FFmpeg from reading a name with a colon as a protocol; tags in other encodings are common.
     target = io.BytesIO(media) if isinstance(media, bytes) else f"file:{media}"
-    return av.open(target, "r", metadata_errors="ignore")
+    container = av.open(target, "r", metadata_errors="ignore")
+    for stream in (*container.streams.video, *container.streams.audio):
+        # A decoder with threads of its own that is collected in a forked process waits for ever for threads that did
+        # not come along.
+        stream.codec_context.thread_count = 1
+    return container
 
 
 def _read(media: str | bytes) -> _Reading:
@@ -490,7 +495,7 @@ def _stamp(frame: av.VideoFrame) -> int:
 
 
 def _upright(frame: av.VideoFrame) -> Image.Image:
-    image = frame.to_image()
+    image = frame.to_image(threads=1)
     side_data: Any = frame.side_data
     matrix = side_data.get(Type.DISPLAYMATRIX)
     if matrix is None:
