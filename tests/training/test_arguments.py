@@ -75,6 +75,14 @@ def test_bad_files(tmp_path, text, message):
         read_arguments([], file)
 
 
+def test_folders_are_named_so_that_an_adapter_finds_them(tmp_path, monkeypatch):
+    (tmp_path / "base").mkdir()
+    monkeypatch.chdir(tmp_path)
+    settings, _ = read_arguments(["--base_model", "base", "--audio_encoder", "openai/whisper-tiny"])
+    assert settings.base_model == str((tmp_path / "base").resolve())
+    assert settings.audio_encoder == "openai/whisper-tiny"
+
+
 def test_what_a_run_needs():
     settings, _ = read_arguments(["--base_model", "b"])
     with pytest.raises(ArgumentsError, match="dataset is missing"):

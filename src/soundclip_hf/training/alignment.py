@@ -65,7 +65,7 @@ def align(settings: AlignmentArguments, training: AlignmentTrainingArguments) ->
     train: Any
     validation: Any
     train, validation = open_pairs(settings, training.seed)
-    recipe = _recipe(settings, training)
+    recipe = recipe_of(settings, training)
     folder = Path(str(training.output_dir))
     if training.process_index == 0:
         claim(folder, recipe, settings.overwrite)
@@ -212,7 +212,8 @@ def _measured(
     )
 
 
-def _recipe(settings: AlignmentArguments, training: AlignmentTrainingArguments) -> dict[str, Any]:
+def recipe_of(settings: AlignmentArguments, training: AlignmentTrainingArguments) -> dict[str, Any]:
+    """The settings that decide what a run computes, as plain values."""
     values = {name: value for name, value in asdict(settings).items() if name not in _WITHOUT_EFFECT}
     values |= {name: getattr(training, name) for name in _OF_THE_RECIPE}
     values["batch_size"] = training.per_device_train_batch_size * training.world_size

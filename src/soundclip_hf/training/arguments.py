@@ -45,7 +45,8 @@ class AlignmentArguments:
         audio_column, image_column, video_column: None: "audio", "image" and "video", those that are there.
         frame: Of a clip: "middle", "first" or seconds.
         max_bad_rows: Rows that cannot be read are logged and left out; more than this many end the run.
-        cache_embeddings: Folder for the embeddings of encoder and vision tower, which are then computed once.
+        cache_embeddings: Folder for the embeddings of encoder and vision tower, which are then computed once;
+            "none" takes back what a config says.
         overwrite: Start anew where `output_dir` holds a run; otherwise it goes on.
     """
 
@@ -87,6 +88,10 @@ class AlignmentArguments:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("base_model", "audio_encoder"):
+            # The adapter names them, and is read from anywhere.
+            if (place := getattr(self, name)) is not None and Path(place).expanduser().is_dir():
+                setattr(self, name, str(Path(place).expanduser().resolve()))
         for name, allowed in (
             ("layer_fusion", get_args(LayerFusion)),
             ("time_pooling", ("all", "valid")),
@@ -106,6 +111,8 @@ class AlignmentArguments:
         for name in ("validation_rows", "cache_shard_rows", "cache_batch_size", "retrieval_repeats"):
             if getattr(self, name) < 1:
                 raise ArgumentsError(f"{name}={getattr(self, name)}: must be at least 1")
+        if self.cache_embeddings in ("", "none"):
+            self.cache_embeddings = None
         if self.cache_embeddings is not None and self.layer_fusion == "weighted_sum":
             raise ArgumentsError(
                 "layer_fusion='weighted_sum' learns how to mix the layers, so the mixture cannot be cached: leave "

@@ -1,0 +1,119 @@
+"""`soundclip align`: clips with sound in; an adapter for a LLaVA, and its measured retrieval, out."""
+
+import sys
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .output import UsageError, note, reporting, result, warn
+
+if TYPE_CHECKING:
+    from ..evaluation.results import EvalResult
+
+# Words that are not among the options below are settings of the run.
+SETTINGS_FOLLOW = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def align(
+    context: typer.Context,
+    config: Annotated[
+        str | None, typer.Option(help="A YAML file, or the name of one that comes with the package: align/whisperclip.")
+    ] = None,
+    grid: Annotated[
+        str | None, typer.Option(help="Train every row of a table of the paper: loss, pooling, size, last_n.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per adapter on stdout.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """
+    Train the projector between an audio encoder and a LLaVA's visual space; both stay as they are.
+
+    The settings are those of the config, of soundclip_hf.training.arguments and of transformers' TrainingArguments; any
+    of them may follow as an option. The same command goes on with a run that was stopped.
+
+    \b
+      soundclip align --config align/whisperclip --dataset my-clips
+      soundclip align --config align/clap --dataset org/clips --eval_split test --output_dir out/clap
+      soundclip align --base_model llava-hf/llava-1.5-7b-hf --audio_encoder openai/whisper-base --dataset my-clips \\
+          --cache_embeddings out/cache --per_device_train_batch_size 1024 --seed 1
+      soundclip align --config align/whisperclip --dataset my-clips --grid loss
+
+    The adapter in --output_dir is what describe, embed and search take as --model. Several devices:
+    accelerate launch -m soundclip_hf.training.alignment --config align/whisperclip …
+
+    Exit code: 0, 1 if something failed, 2 if the command line or the config is wrong.
+    """
+    with reporting(debug):
+        from transformers.utils import logging as transformers_logging
+
+        from ..training.arguments import ArgumentsError, read_arguments
+        from ..training.embedding_cache import CacheError
+        from ..training.trainer import TrainingError
+        from .output import CliError
+
+        transformers_logging.disable_progress_bar()
+        options = context.args
+        if not sys.stderr.isatty():
+            options = ["--disable_tqdm", "true", *options]
+        try:
+            # The trainer prints what it logs, and results alone belong on stdout.
+            if grid is not None:
+                from ..training.ablations import as_markdown, run_grid
+
+                done = []
+                rows = run_grid(grid, options, config)
+                while True:
+                    with redirect_stdout(sys.stderr):
+                        entry = next(rows, None)
+                    if entry is None:
+                        break
+                    done.append(entry)
+                    if as_json:
+                        result(_row(entry[1], row=entry[0].label, paper=list(entry[0].paper)))
+                if not as_json:
+                    print(as_markdown(done), end="")
+                return
+            settings, training = read_arguments(options, config)
+            from ..training.alignment import align as train
+
+            with redirect_stdout(sys.stderr):
+                measured = train(settings, training)
+        except ArgumentsError as error:
+            raise UsageError(str(error)) from error
+        except (TrainingError, CacheError, ImportError) as error:
+            raise CliError(str(error)) from error
+        if as_json:
+            result(_row(measured))
+        else:
+            _print(measured)
+        if measured.n < 100:
+            warn(f"retrieval was measured on {measured.n} pairs: chance is near, and the intervals are wide")
+        note(f"adapter: {measured.model}")
+
+
+def _row(measured: "EvalResult", **more: Any) -> dict[str, Any]:
+    return {
+        **more,
+        "adapter": measured.model,
+        "n": measured.n,
+        "seed": measured.seed,
+        "metrics": measured.metrics,
+        "error_bars": measured.error_bars,
+    }
+
+
+def _print(measured: "EvalResult") -> None:
+    chance = measured.metrics["chance"]["mean_rank"]
+    print(f"retrieval of {measured.n} held-out pairs, mean rank of {measured.config['sample']} (chance {chance:g}):")
+    for name in ("raw", "projected"):
+        for way, words in (("a2v", "sound to picture"), ("v2a", "picture to sound")):
+            values = measured.metrics[f"{name}_{way}"]
+            low, high = measured.error_bars[f"{name}_{way}"]["interval_95"]["mean_rank"]
+            print(
+                f"  {name:9} {words}: {values['mean_rank']:6.2f} [{low:.2f}, {high:.2f}]   "
+                f"T1 {values['t1']:.1f} %  T3 {values['t3']:.1f} %  T10 {values['t10']:.1f} %"
+            )
+
+
+__all__ = ["SETTINGS_FOLLOW", "align"]
