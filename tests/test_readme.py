@@ -43,6 +43,12 @@ def test_ears_for_your_own_llava(tmp_path):
     assert SoundLlava.from_pretrained(tmp_path / "my-adapter").config.sound_config.alignment == "raw"
 
 
+def test_dual_encoder(tmp_path):
+    done = run(PYTHON[2], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("tensor([[")
+
+
 @pytest.mark.parametrize("target", ["demo", "test", "test-slow", "test-gpu", "check"])
 def test_make_targets_that_documents_name_exist(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
