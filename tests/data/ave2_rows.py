@@ -23,13 +23,13 @@ def rows(count: int = 60, seed: int = 0) -> list[dict[str, Any]]:
         scores: list[int | None] = [int(score) for score in random.integers(0, 11, 5)]
         if number == 3:
             scores = [0] * 5
-        if number % 10 == 9:
-            scores = [None] * 5
         kind = list(SEGMENT_TYPES)[number % 8]
         lists = {
             name: [str(entry) for entry in random.choice(NAMES[name], 1 + number % 2, replace=False)] if wanted else []
             for name, wanted in zip(SOURCES, kind)
         }
+        if number % 10 == 9:
+            scores, lists = [None] * 5, {}
         made.append(
             complete(
                 {

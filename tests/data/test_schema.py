@@ -45,7 +45,7 @@ def test_rows_survive_parquet(tmp_path):
     assert read.features == schema.features()
     labels = {name: read.features[name].int2str for name in schema.LABELS}
     for before, after in zip(given, read, strict=True):
-        after = {name: labels[name](value) if name in labels else value for name, value in after.items()}
+        after |= {name: label(after[name]) for name, label in labels.items() if after[name] is not None}
         assert after.pop("overall_score") == pytest.approx(before["overall_score"])
         assert after == {name: value for name, value in before.items() if name != "overall_score"}
 
@@ -58,7 +58,8 @@ def test_overall_score_is_the_mean_and_null_when_one_score_is():
 
 
 def test_complete_computes_ids_times_and_flags():
-    row = schema.complete({"youtube_id": "abc", "segment": 2, "clip_start_time": 30.0, schema.SOURCES[1]: ["wind"]})
+    lists = dict(zip(schema.SOURCES, ([], ["wind"], [])))
+    row = schema.complete({"youtube_id": "abc", "segment": 2, "clip_start_time": 30.0, **lists})
     assert row["sample_id"] == "abc_02"
     assert (row["segment_start_time"], row["segment_end_time"]) == (3.0, 6.0)
     assert (row["youtube_start_time"], row["youtube_end_time"]) == (33.0, 36.0)
@@ -66,6 +67,12 @@ def test_complete_computes_ids_times_and_flags():
     assert row["segment_type"] == "invisible_only"
     assert row["overall_score"] is None
     assert row["media_status"] == "missing"
+
+
+def test_nothing_follows_from_lists_that_are_null():
+    row = schema.complete({"youtube_id": "abc", "segment": 1, schema.SOURCES[0]: ["man"]})
+    assert (row["has_visible"], row["has_invisible"], row["segment_type"]) == (True, None, None)
+    assert row[schema.SOURCES[1]] is None
 
 
 def test_complete_refuses_what_it_cannot_place():

@@ -3,7 +3,7 @@
 import pytest
 from ave2_rows import rows
 
-from soundclip_hf.data.schema import SCORES
+from soundclip_hf.data.schema import SCORES, complete
 from soundclip_hf.data.validation import BadRow, faults, validate
 
 # column, value, what a reason says
@@ -33,10 +33,10 @@ FAULTS = [
     ("overall_score", 9.9, "the row's scores and lists give"),
     ("overall_score", None, "the row's scores and lists give"),
     ("segment_type", "all", "give 'visible_only'"),
+    ("segment_type", None, "give 'visible_only'"),
     ("segment_type", "everything", "none of visible_only"),
     ("has_visible", False, "give True"),
     ("has_visible", 1, "not true or false"),
-    ("visible_active_sources", None, "is null"),
     ("visible_active_sources", "man, dog", "not a list of names"),
     ("visible_active_sources", ["man", " "], "is no name"),
     ("audio_caption", 3, "not text"),
@@ -72,7 +72,8 @@ def test_every_bad_row_is_reported_with_all_its_reasons():
 
 
 def test_a_failed_judgement_is_null_and_a_row_of_zeros_is_a_judgement():
-    failed, zeros = rows(10)[9], rows(10)[3]
+    failed, zeros = complete({"youtube_id": "abc", "segment": 1}), rows(10)[3]
+    assert failed["segment_type"] is None
     assert faults(failed) == faults(zeros) == []
     assert failed["overall_score"] is None
     assert zeros["overall_score"] == 0

@@ -73,7 +73,7 @@ VALUES = {
 LABELS = {"media_status": MEDIA_STATUS, "segment_type": tuple(SEGMENT_TYPES.values())}
 COLUMNS = (*VALUES, *SOURCES, *LABELS)
 DERIVED = ("overall_score", "segment_type", *FLAGS)
-# A judge that failed leaves its columns null; these say what the row is about and are always there.
+# These say what the row is about. All that a judge says is null where it failed, and so is what follows from that.
 REQUIRED = (
     "sample_id",
     "youtube_id",
@@ -81,9 +81,6 @@ REQUIRED = (
     "segment_start_time",
     "segment_end_time",
     "media_status",
-    "segment_type",
-    *SOURCES,
-    *FLAGS,
 )
 
 
@@ -108,8 +105,12 @@ def sample_id(youtube_id: str, segment: int) -> str:
     return f"{youtube_id}_{segment:02d}"
 
 
-def segment_type(visible: Sequence[str], invisible: Sequence[str], silent: Sequence[str]) -> str:
-    """Class of Table 16; it depends only on which of the three lists are not empty."""
+def segment_type(
+    visible: Sequence[str] | None, invisible: Sequence[str] | None, silent: Sequence[str] | None
+) -> str | None:
+    """Class of Table 16; it depends only on which of the three lists are not empty. None if one of them is null."""
+    if visible is None or invisible is None or silent is None:
+        return None
     return SEGMENT_TYPES[bool(visible), bool(invisible), bool(silent)]
 
 
@@ -122,7 +123,7 @@ def overall_score(row: Mapping[str, Any]) -> float | None:
 
 
 def complete(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A full row of what is known: absent columns become null or empty, derived ones are computed.
+    """A full row of what is known: absent columns become null, derived ones are computed.
 
     Args:
         row: At least `youtube_id` and `segment` (from 1). Segment times default to 3-second steps, `media_status` to
@@ -147,8 +148,6 @@ def complete(row: Mapping[str, Any]) -> dict[str, Any]:
         for edge in ("start", "end"):
             filled[f"youtube_{edge}_time"] = filled["clip_start_time"] + filled[f"segment_{edge}_time"]
     filled["media_status"] = filled["media_status"] or ("ok" if filled["media_sha256"] else "missing")
-    for name in SOURCES:
-        filled[name] = list(filled[name] or [])
     return filled | derived(filled)
 
 
@@ -156,7 +155,7 @@ def derived(row: Mapping[str, Any]) -> dict[str, Any]:
     """The columns that follow from others: `overall_score`, `segment_type` and the `has_*` flags."""
     lists = [row[name] for name in SOURCES]
     kind = {"overall_score": overall_score(row), "segment_type": segment_type(*lists)}
-    return kind | {flag: bool(names) for flag, names in zip(FLAGS, lists)}
+    return kind | {flag: None if names is None else bool(names) for flag, names in zip(FLAGS, lists)}
 
 
 __all__ = [

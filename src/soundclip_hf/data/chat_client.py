@@ -1,0 +1,202 @@
+"""Messages in, the text of an answer out, from any server that speaks OpenAI's chat completions."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .rate_limits import Budget, Pause, TokenBucket, retry_after
+
+if TYPE_CHECKING:
+    import httpx
+
+# Characters per token, at least: an upper estimate of tokens before a server counts them.
+CHARACTERS_PER_TOKEN = 2
+MAX_WAIT_SECONDS = 120.0
+TEMPORARY = {408, 409, 425, 429}
+
+
+class ServerError(RuntimeError):
+    """The server cannot be used at all: wrong address, key or model. Nothing more is asked."""
+
+
+class NoAnswerError(Exception):
+    """This request got no answer; `reason` is "server", "refused" or "budget"."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where and how to ask.
+
+    Attributes:
+        base_url: Up to and including /v1.
+        model: As the server calls it.
+        api_key: Sent as a bearer token; never shown.
+        concurrency: Requests at a time.
+        timeout: Seconds for one answer.
+        attempts: Tries per request before it is given up, the first included.
+        backoff: Seconds before the second try; doubled for each further one, with jitter.
+        requests_per_minute, tokens_per_minute: Limits that the client keeps by itself; None means none.
+        max_tokens: Of an answer.
+        seed: Sent along; servers promise at most "mostly" the same answer.
+        budget: Most that all answers together may cost; needs prices.
+        input_price, output_price: Per million tokens.
+    """
+
+    base_url: str
+    model: str
+    api_key: str | None = field(default=None, repr=False)
+    concurrency: int = 8
+    timeout: float = 120.0
+    attempts: int = 6
+    backoff: float = 1.0
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    max_tokens: int = 1024
+    seed: int = 0
+    budget: float | None = None
+    input_price: float = 0.0
+    output_price: float = 0.0
+
+    def parameters(self) -> dict[str, Any]:
+        """What, beside the messages, decides the answer."""
+        return {"model": self.model, "temperature": 0, "seed": self.seed, "max_tokens": self.max_tokens}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`text` as the model wrote it; `model` as the server names itself, with its fingerprint if it has one."""
+
+    text: str
+    model: str
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class ChatClient:
+    """A client for one run; use it inside `async with`.
+
+    Args:
+        server: Where to ask.
+        response_format: Asked for until the server says that it cannot; then any JSON object, then plain text.
+    """
+
+    def __init__(self, server: Server, response_format: dict[str, Any] | None = None) -> None:
+        if server.budget is not None and not (server.input_price or server.output_price):
+            raise ValueError("a budget needs input_price and output_price, per million tokens")
+        self.server = server
+        self.formats: list[dict[str, Any] | None] = [response_format, {"type": "json_object"}, None]
+        if response_format is None:
+            self.formats = [None]
+        self.budget = Budget(server.budget, server.input_price, server.output_price)
+        self.requests, self.tokens = TokenBucket(server.requests_per_minute), TokenBucket(server.tokens_per_minute)
+        self.pause, self.slots = Pause(), asyncio.Semaphore(server.concurrency)
+        self.random = random.Random(server.seed)
+        self.sent = 0
+
+    async def __aenter__(self) -> ChatClient:
+        import httpx
+
+        key = self.server.api_key
+        self.http = httpx.AsyncClient(
+            timeout=self.server.timeout,
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            limits=httpx.Limits(max_connections=self.server.concurrency),
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.http.aclose()
+
+    async def ask(self, messages: list[dict[str, Any]]) -> Answer:
+        """Ask until there is an answer, waiting as long as the server wants.
+
+        Raises:
+            NoAnswerError: All attempts failed, the server refused this request, or the budget is used up.
+            ServerError: It makes no sense to ask this server anything.
+        """
+        estimate = sum(len(str(message["content"])) for message in messages) // CHARACTERS_PER_TOKEN
+        async with self.slots:
+            reserved = self.budget.reserve(estimate, self.server.max_tokens)
+            if reserved is None:
+                raise NoAnswerError("budget", f"the budget of {self.server.budget:g} is used up")
+            used = (0, 0)
+            try:
+                answer = await self._ask(messages, estimate)
+                used = (answer.input_tokens or estimate, answer.output_tokens)
+                return answer
+            finally:
+                self.budget.settle(reserved, *used)
+
+    async def _ask(self, messages: list[dict[str, Any]], estimate: int) -> Answer:
+        import httpx
+
+        failure = ""
+        for attempt in range(self.server.attempts):
+            if attempt:
+                wait = self.server.backoff * 2 ** (attempt - 1)
+                await asyncio.sleep(min(wait, MAX_WAIT_SECONDS) * (0.5 + self.random.random()))
+            await self.pause.over()
+            await self.requests.take()
+            await self.tokens.take(estimate + self.server.max_tokens)
+            self.sent += 1
+            shape = self.formats[0]
+            body = self.server.parameters() | {"messages": messages} | ({"response_format": shape} if shape else {})
+            try:
+                reply = await self.http.post(f"{self.server.base_url.rstrip('/')}/chat/completions", json=body)
+            except httpx.TimeoutException:
+                failure = f"no answer within {self.server.timeout:g} s"
+                continue
+            except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+                raise ServerError(f"{self.server.base_url}: {error}") from error
+            except httpx.TransportError as error:
+                failure = f"the connection failed ({type(error).__name__}: {error})"
+                continue
+            if reply.status_code == 200:
+                try:
+                    return _answer(reply.json(), self.server.model)
+                except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+                    failure = f"the reply is no chat completion ({type(error).__name__}: {error})"
+                    continue
+            failure = self._refusal(reply, shape)
+        raise NoAnswerError("server", f"{self.server.attempts} attempts failed; the last: {failure}")
+
+    def _refusal(self, reply: httpx.Response, shape: dict[str, Any] | None) -> str:
+        """What a status other than 200 means; returns the failure if it makes sense to try again."""
+        said = f"HTTP {reply.status_code}: {' '.join(reply.text.split())[:300]}"
+        if reply.status_code in TEMPORARY or reply.status_code >= 500:
+            asked = retry_after(reply.headers.get("retry-after"))
+            if asked is not None:
+                self.pause.extend(min(asked, MAX_WAIT_SECONDS))
+            return said
+        if reply.status_code in (401, 403, 404):
+            raise ServerError(f"{self.server.base_url}, model {self.server.model}: {said}")
+        words = ("response_format", "json_schema", "json_object", "structured", "guided")
+        if shape is not None and any(word in reply.text for word in words):
+            if self.formats[0] is shape:  # another request may have found out already
+                self.formats.pop(0)
+            return said
+        raise NoAnswerError("refused", said)
+
+
+def _answer(reply: dict[str, Any], model: str) -> Answer:
+    message = reply["choices"][0]["message"]
+    if message.get("refusal"):
+        raise NoAnswerError("refused", str(message["refusal"]))
+    text, usage = message["content"], reply.get("usage") or {}
+    if not isinstance(text, str):
+        raise ValueError("it has no text")
+    mark = reply.get("system_fingerprint")
+    name = f"{reply.get('model') or model}{f' ({mark})' if mark else ''}"
+    tokens = [usage.get(key) or 0 for key in ("prompt_tokens", "completion_tokens")]
+    return Answer(text, name, *(math.ceil(count) for count in tokens))
+
+
+__all__ = ["Answer", "ChatClient", "NoAnswerError", "Server", "ServerError"]
