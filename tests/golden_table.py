@@ -4,13 +4,14 @@ They travel in the reports' user properties, so that those of xdist's workers ar
 """
 
 from dataclasses import astuple
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from shared_data import SHARED
 
-from soundclip_hf.conversion.golden import Comparison
+if TYPE_CHECKING:
+    from soundclip_hf.conversion.golden import Comparison
 
 _PROPERTY = "golden"
 _LISTED = 6
@@ -27,28 +28,32 @@ def pytest_runtest_call(item):
         _running.pop()
 
 
-def record(comparison: Comparison) -> None:
+def record(comparison: "Comparison") -> None:
     """Put a comparison of the running test into the table."""
     if _running:
         _running[-1].user_properties.append((_PROPERTY, list(astuple(comparison))))
 
 
 def pytest_terminal_summary(terminalreporter):
-    made = [
-        Comparison(*values)
+    rows = [
+        values
         for reports in terminalreporter.stats.values()
         for report in reports
         if getattr(report, "when", None) == "call"
         for name, values in report.user_properties
         if name == _PROPERTY
     ]
-    if made:
+    if rows:
+        # Every run loads this plugin, and most have no use for torch and all encoders.
+        from soundclip_hf.conversion.golden import Comparison
+
+        made = [Comparison(*values) for values in rows]
         terminalreporter.section("golden vectors")
         for line in [*table(made), *left_out(made)]:
             terminalreporter.write_line(line)
 
 
-def table(made: list[Comparison]) -> list[str]:
+def table(made: "list[Comparison]") -> list[str]:
     """Lines, one per array and tolerance, of several comparisons the worst; then remarks and a count."""
     worst: dict[tuple[Any, ...], Comparison] = {}
     for one in made:
@@ -71,7 +76,7 @@ def table(made: list[Comparison]) -> list[str]:
     return [*lines, *(f"[{number}] {remark}" for number, remark in enumerate(remarks, start=1)), summary]
 
 
-def left_out(made: list[Comparison]) -> list[str]:
+def left_out(made: "list[Comparison]") -> list[str]:
     """Reference outputs of the encoders in the table that the run compared with nothing."""
     lines = []
     for name in sorted({one.golden for one in made}):

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .align import SETTINGS_FOLLOW, align
+from .convert import convert
 from .describe import describe
 from .embed import embed
 from .env import env
@@ -25,6 +26,7 @@ app.command(no_args_is_help=False)(describe)
 app.command()(embed)
 app.command()(index)
 app.command()(search)
+app.command()(convert)
 app.command(context_settings=SETTINGS_FOLLOW)(align)
 app.command()(env)
 

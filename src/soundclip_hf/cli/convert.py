@@ -1,0 +1,164 @@
+"""`soundclip convert`: the file of an encoder's original weights in; a checked safetensors folder out."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .output import CliError, UsageError, reporting, result, warn, with_progress
+
+if TYPE_CHECKING:
+    from ..conversion.golden import Comparison, Golden
+
+_CHUNK = 2**24
+
+
+class Encoder(str, Enum):
+    imagebind = "imagebind"
+    audioclip = "audioclip"
+    wav2clip = "wav2clip"
+    clap = "clap"
+    msclap = "msclap"
+    whisper = "whisper"
+
+
+def convert(
+    encoder: Annotated[Encoder, typer.Argument(metavar="ENCODER", help=", ".join(Encoder.__members__))],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="The original .pth, .pt, .bin or .safetensors file.")],
+    destination: Annotated[Path, typer.Argument(metavar="DST", help="The folder to write.")],
+    golden: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also check the port against golden vectors; runs this folder's fill.py."),
+    ] = None,
+    fields: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Of the configuration, such as layer_fusion=final."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model that DST holds.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """
+    Convert the original checkpoint of an audio encoder into a folder for AutoModel and AutoFeatureExtractor.
+
+    SRC is read as weights alone; no code in it is run. Entries that are missing or unknown are an error. What was
+    written is loaded again, converted back, compared with SRC bit by bit, and run on a sound; then DST appears.
+
+    \b
+      soundclip convert imagebind imagebind_huge.pth ears/imagebind
+      soundclip convert whisper model.safetensors ears/whisper --set layer_fusion=final --json
+
+    Exit code: 0, 1 if something failed or differs, 2 if the command line is wrong.
+    """
+    with reporting(debug):
+        name, changed = encoder.value, _changed(encoder.value, fields or [])
+        if source.resolve().is_relative_to(destination.resolve()):
+            raise UsageError(f"{destination}: holds SRC ({source}), which would be replaced; give another folder")
+        if not source.is_file():
+            raise CliError(f"{source}: {'is a folder; give a file' if source.is_dir() else 'no such file'} of weights")
+
+        from transformers.utils import logging as transformers_logging
+
+        from ..conversion import ORIGINS, from_original, read_original
+        from ..conversion.card import PROVENANCE, conversion_card, versions
+        from ..conversion.folder_check import check_folder
+        from ..conversion.new_folder import check_free, new_folder
+
+        transformers_logging.disable_progress_bar()
+        check_free(destination, overwrite)
+        vectors = _vectors(name, golden)
+        if (warning := PROVENANCE[name].warning) is not None:
+            warn(warning)
+        state = read_original(source)
+        digest = _sha256(source)
+        model, extractor = from_original(name, state, **changed)
+        row: dict[str, Any] = {"encoder": name, "source": str(source), "sha256": digest, "destination": None}
+        row |= {"licence": PROVENANCE[name].weights_licence, "versions": versions()}
+        say = (lambda text: None) if as_json else print
+
+        compared = [one.to_dict() for one in _compare(name, vectors, say)]
+        if compared:
+            row["golden"] = compared
+        if failed := sum(not one["ok"] for one in compared):
+            if as_json:
+                result(row)
+            raise CliError(f"{failed} of {len(compared)} golden vectors are not met; {destination} was not written")
+
+        with new_folder(destination, overwrite=overwrite) as folder:
+            model.save_pretrained(folder)
+            extractor.save_pretrained(folder)
+            check = check_folder(folder, ORIGINS[name], state)
+            checks = check.lines
+            if compared:
+                checks.append(f"golden vectors: {len(compared)} of {len(compared)} within tolerance")
+            card = conversion_card(name, model, file_name=source.name, sha256=digest, checks=checks, changed=changed)
+            (folder / "README.md").write_text(card, encoding="utf-8")
+        for line in checks:
+            say(line)
+        say(f"wrote {destination}")
+        if as_json:
+            result({**row, **check.to_dict(), "destination": str(destination)})
+
+
+def _changed(name: str, fields: list[str]) -> dict[str, Any]:
+    """Fields of the configuration, from FIELD=VALUE; values are JSON, or words as they are."""
+    changed: dict[str, Any] = {}
+    for field in fields:
+        key, equals, value = field.partition("=")
+        if not equals:
+            raise UsageError(f"--set {field}: give FIELD=VALUE")
+        try:
+            changed[key] = json.loads(value)
+        except ValueError:
+            changed[key] = value
+    if changed:
+        from transformers import AutoConfig
+
+        from ..conversion import ORIGINS
+
+        known = set(AutoConfig.for_model(ORIGINS[name].model_type).to_dict()) - {"model_type"}
+        if unknown := sorted(set(changed) - known):
+            raise UsageError(f"--set {unknown[0]}: the configuration of {name} has no such field")
+    return changed
+
+
+def _vectors(name: str, folder: Path | None) -> "list[Golden]":
+    from ..conversion.golden import GOLDEN, read_golden
+
+    if folder is None:
+        return []
+    if name not in GOLDEN:
+        raise UsageError(f"--golden: there are no golden vectors of {name}; it is not verified against the original")
+    return [read_golden(folder, golden) for golden in GOLDEN[name]]
+
+
+def _compare(name: str, vectors: "list[Golden]", say: Any) -> "Iterator[Comparison]":
+    """The port with the weights that the vectors were made with; those of the file play no part."""
+    from ..conversion import from_original
+    from ..conversion.golden_stages import compare_stages
+
+    for golden in vectors:
+        say(f"golden vectors of {golden.name} (with generated weights)")
+        model, extractor = from_original(name, golden.state_dict)
+        for one in compare_stages(golden, model, extractor):
+            remark = f"  ({one.remark})" if one.remark else ""
+            verdict = "ok" if one.ok else "FAILED"
+            say(f"  {one.array:<32} {one.difference:<10.2e} {one.tolerance:<16} {verdict}{remark}")
+            yield one
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        chunks = iter(lambda: file.read(_CHUNK), b"")
+        for chunk in with_progress(chunks, -(-os.path.getsize(path) // _CHUNK), "hashing"):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+__all__ = ["convert"]
