@@ -12,6 +12,9 @@ and its own time by default, which hardly depends on what else the machine does.
     audioclip   filter bank kept between calls against kernels built in each call
     wav2clip    one batch, with statistics per sound, against one sound per call (the original's only way to get them)
     whisper     a running sum over the layers against all hidden states, stacked and averaged
+    clap        our interface against transformers' ClapAudioModelWithProjection, which it wraps
+    peav        our interface against transformers' PeAudioModel.get_audio_embeds, whose parts it has
+    msclap      no implementation at hand to compare with: its figures stand alone
 """
 
 import argparse
@@ -27,17 +30,28 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import ClapAudioModelWithProjection, PeAudioConfig, PeAudioModel
+from transformers.models.clap.configuration_clap import ClapAudioConfig
 
 from soundclip_hf.modeling.configuration_audioclip import AudioClipConfig
+from soundclip_hf.modeling.configuration_clap import SoundClapConfig
 from soundclip_hf.modeling.configuration_imagebind import ImageBindAudioConfig
+from soundclip_hf.modeling.configuration_msclap import MsClapConfig
+from soundclip_hf.modeling.configuration_peav import PeAvAudioConfig
 from soundclip_hf.modeling.configuration_wav2clip import Wav2ClipConfig
 from soundclip_hf.modeling.configuration_whisperclip import WhisperClipConfig
 from soundclip_hf.modeling.encoder_audioclip import AudioClipModel
+from soundclip_hf.modeling.encoder_clap import SoundClapModel
 from soundclip_hf.modeling.encoder_imagebind import ImageBindAudioModel
+from soundclip_hf.modeling.encoder_msclap import MsClapModel
+from soundclip_hf.modeling.encoder_peav import PeAvAudioModel
 from soundclip_hf.modeling.encoder_wav2clip import Wav2ClipModel
 from soundclip_hf.modeling.encoder_whisperclip import WhisperClipModel
 from soundclip_hf.modeling.feature_extraction_audioclip import AudioClipFeatureExtractor
+from soundclip_hf.modeling.feature_extraction_clap import SoundClapFeatureExtractor
 from soundclip_hf.modeling.feature_extraction_imagebind import ImageBindFeatureExtractor
+from soundclip_hf.modeling.feature_extraction_msclap import MsClapFeatureExtractor
+from soundclip_hf.modeling.feature_extraction_peav import PeAvFeatureExtractor
 from soundclip_hf.modeling.feature_extraction_wav2clip import Wav2ClipFeatureExtractor
 from soundclip_hf.modeling.feature_extraction_whisperclip import WhisperClipFeatureExtractor
 
@@ -98,11 +112,45 @@ def whisper(inputs: dict[str, Tensor], model: WhisperClipModel) -> tuple[Call, C
     return lambda: model(**inputs).pooler_output, stacked
 
 
+def clap(inputs: dict[str, Tensor], model: SoundClapModel) -> tuple[Call, Call]:
+    stock = ClapAudioModelWithProjection(ClapAudioConfig(**fields_of(model, ClapAudioConfig)))
+    stock.load_state_dict(model.state_dict())
+    stock = stock.eval().to(model.device, model.dtype)
+    features = inputs["input_features"]  # one window: (batch, 1, frames, mels) is what the stock model takes
+    return lambda: model(**inputs).pooler_output, lambda: stock(features).audio_embeds
+
+
+def msclap(inputs: dict[str, Tensor], model: MsClapModel) -> tuple[Call, None]:
+    return lambda: model(**inputs).pooler_output, None
+
+
+def peav(inputs: dict[str, Tensor], model: PeAvAudioModel) -> tuple[Call, Call]:
+    # A text tower of one layer: it is not run, but there is no model without one.
+    text = {"model_type": "modernbert", "num_hidden_layers": 1, "hidden_size": model.config.projection_dim}
+    text |= {"num_attention_heads": 2, "intermediate_size": 8, "vocab_size": 8}
+    text |= dict.fromkeys(("pad_token_id", "cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id"), 1)
+    audio = fields_of(model, type(PeAudioConfig().audio_config))
+    stock = PeAudioModel(PeAudioConfig(audio_config=audio, text_config=text))
+    stock.load_state_dict({**stock.state_dict(), **model.state_dict()})
+    stock = stock.eval().to(model.device, model.dtype)
+    samples = inputs["input_features"].flatten(2)  # (batch, 1, samples): one window
+    return lambda: model(**inputs).pooler_output, lambda: stock.get_audio_embeds(samples)
+
+
+def fields_of(model: nn.Module, config_class: type) -> dict:
+    """Those of our configuration that a stock one has, besides its kind."""
+    known = set(config_class().to_dict()) - {"model_type", "architectures"}
+    return {name: value for name, value in model.config.to_dict().items() if name in known}
+
+
 ENCODERS = {
     "imagebind": (ImageBindAudioModel, ImageBindAudioConfig, ImageBindFeatureExtractor, imagebind),
     "audioclip": (AudioClipModel, AudioClipConfig, AudioClipFeatureExtractor, audioclip),
     "wav2clip": (Wav2ClipModel, Wav2ClipConfig, Wav2ClipFeatureExtractor, wav2clip),
     "whisper": (WhisperClipModel, WhisperClipConfig, WhisperClipFeatureExtractor, whisper),
+    "clap": (SoundClapModel, SoundClapConfig, SoundClapFeatureExtractor, clap),
+    "msclap": (MsClapModel, MsClapConfig, MsClapFeatureExtractor, msclap),
+    "peav": (PeAvAudioModel, PeAvAudioConfig, PeAvFeatureExtractor, peav),
 }
 
 
@@ -146,9 +194,12 @@ def run(encoder: str, batch: int, dtype: str, arguments: argparse.Namespace) -> 
 
 
 @torch.inference_mode()
-def compare(ours: Call, plain: Call, row: dict, arguments: argparse.Namespace) -> dict:
-    """`row` with the figures of both, or with an error if they differ."""
+def compare(ours: Call, plain: Call | None, row: dict, arguments: argparse.Namespace) -> dict:
+    """`row` with the figures of both, or with an error if they differ; of ours alone where there is no other."""
     dtype, batch = row["dtype"], row["batch"]
+    if plain is None:
+        ours()
+        return {**row, **measure({"ours": ours}, batch, arguments.repeats, arguments.device)}
     expected, answer = plain().float(), ours().float()
     difference = float((answer - expected).abs().max() / expected.abs().max())
     row = {**row, "relative_difference": difference}
@@ -180,10 +231,10 @@ def main() -> int:
                 told = row.get("error") or " ".join(
                     f"{name} {row[name]['median']:.2f}/s [{row[name]['q1']:.2f}, {row[name]['q3']:.2f}]"
                     for name in ("ours", "plain")
+                    if name in row
                 )
-                print(
-                    f"{encoder} {dtype} batch {batch}: {told} (ratio {row.get('ratio', float('nan')):.2f})", flush=True
-                )
+                ratio = f" (ratio {row['ratio']:.2f})" if "ratio" in row else ""
+                print(f"{encoder} {dtype} batch {batch}: {told}{ratio}", flush=True)
     result = {
         "unit": "embeddings per second",
         "seconds_per_sound": arguments.seconds,
