@@ -1,0 +1,135 @@
+"""Agreement: numbers worked out by hand, and formulas written another way."""
+
+import itertools
+
+import numpy as np
+import pytest
+from ave2_rows import rows
+
+from soundclip_hf.data.agreement import (
+    agreement,
+    bootstrap,
+    cohen_kappa,
+    compare,
+    confusion,
+    disagreement,
+    krippendorff_alpha,
+)
+from soundclip_hf.data.schema import SCORES
+
+
+def test_kappa_by_hand():
+    """20 and 15 agreements, 5 and 10 disagreements of 50: observed 0.7, expected 0.5, kappa 0.4."""
+    assert cohen_kappa(np.array([[20, 5], [10, 15]])) == pytest.approx(0.4)
+    # Three scores, ratings (0,0) (1,1) (2,2) (0,2): cost 1/4 unweighted; expected 1 - (2·1 + 1·1 + 1·2)/16 = 11/16.
+    counts = confusion(np.array([0, 1, 2, 0]), np.array([0, 1, 2, 2]), 3)
+    assert cohen_kappa(counts) == pytest.approx(1 - 4 / 11)
+    # Linear: observed 1/4 · 1; expected Σ p_a p_b |i-j| / 2 with p_a = (2,1,1)/4, p_b = (1,1,2)/4:
+    # (2·1·½ + 2·2·1 + 1·1·½ + 1·2·½ + 1·1·1 + 1·1·½) / 16 = 8/16.
+    assert cohen_kappa(counts, "linear") == pytest.approx(1 - 0.25 / 0.5)
+    # Quadratic: (2·1·¼ + 2·2·1 + 1·1·¼ + 1·2·¼ + 1·1·1 + 1·1·¼) / 16 = 6.5/16.
+    assert cohen_kappa(counts, "quadratic") == pytest.approx(1 - 0.25 / (6.5 / 16))
+
+
+def test_kappa_at_its_ends():
+    assert cohen_kappa(np.diag([3, 4, 5]), "quadratic") == 1
+    assert cohen_kappa(np.array([[0, 5], [5, 0]])) == -1
+    assert np.isnan(cohen_kappa(np.diag([7, 0, 0])))
+    assert np.isnan(cohen_kappa(np.zeros((3, 3))))
+
+
+def test_quadratic_kappa_is_one_minus_a_ratio_of_mean_squares():
+    """Independent: E(a-b)² over all pairs of rows that chance could make."""
+    random = np.random.default_rng(0)
+    a = random.integers(0, 11, 200)
+    b = np.clip(a + random.integers(-2, 3, 200), 0, 10)
+    expected = 1 - np.mean((a - b) ** 2) / np.mean((a[:, None] - b[None]) ** 2)
+    assert cohen_kappa(confusion(a, b), "quadratic") == pytest.approx(expected)
+    expected = 1 - np.mean(a != b) / np.mean(a[:, None] != b[None])
+    assert cohen_kappa(confusion(a, b)) == pytest.approx(expected)
+    expected = 1 - np.mean(abs(a - b)) / np.mean(abs(a[:, None] - b[None]))
+    assert cohen_kappa(confusion(a, b), "linear") == pytest.approx(expected)
+
+
+def slow_alpha(ratings, cost):
+    """Mean cost of pairs within rows over mean cost of all pairs, straight from the definition."""
+    units = [[value for value in column if not np.isnan(value)] for column in ratings.T]
+    units = [unit for unit in units if len(unit) > 1]
+    every = [value for unit in units for value in unit]
+    within = sum(sum(cost(x, y) for x, y in itertools.permutations(unit, 2)) / (len(unit) - 1) for unit in units)
+    between = sum(cost(x, y) for x, y in itertools.permutations(every, 2)) / (len(every) - 1)
+    return 1 - within / between
+
+
+def test_alpha_of_a_published_example():
+    """Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011), example C: four observers, twelve units."""
+    gap = np.nan
+    ratings = np.array(
+        [
+            [1, 2, 3, 3, 2, 1, 4, 1, 2, gap, gap, gap],
+            [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, gap, 3],
+            [gap, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, gap],
+            [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, gap],
+        ]
+    )
+    assert krippendorff_alpha(ratings, "unweighted") == pytest.approx(0.743, abs=5e-4)
+    assert krippendorff_alpha(ratings, "quadratic") == pytest.approx(0.849, abs=5e-4)
+    for weights, cost in (("unweighted", lambda x, y: x != y), ("linear", lambda x, y: abs(x - y))):
+        assert krippendorff_alpha(ratings, weights) == pytest.approx(slow_alpha(ratings, cost))
+
+
+def test_alpha_against_its_definition():
+    random = np.random.default_rng(1)
+    ratings = random.integers(0, 11, (3, 40)).astype(float)
+    ratings[random.random((3, 40)) < 0.3] = np.nan
+    assert krippendorff_alpha(ratings) == pytest.approx(slow_alpha(ratings, lambda x, y: (x - y) ** 2))
+    same = np.repeat(ratings[:1], 2, 0)
+    assert krippendorff_alpha(same) == pytest.approx(1)
+    assert np.isnan(krippendorff_alpha(np.full((2, 5), np.nan)))
+    assert np.isnan(krippendorff_alpha(np.full((2, 5), 3.0)))
+
+
+def test_compare_leaves_out_rows_that_lack_a_rating():
+    a = np.array([8, 8, 9, 5, np.nan, 3])
+    b = np.array([8, 9, 9, 2, 4, np.nan])
+    found = compare(a, b, repeats=200)
+    assert (found["n"], found["exact"], found["within_one"]) == (4, 0.5, 0.75)
+    assert (found["mean_a"], found["mean_b"]) == (7.5, 7.0)
+    assert found["prevalence"] == 3 / 8
+    low, high = found["kappa_quadratic_ci"]
+    assert low <= found["kappa_quadratic"] <= high
+    nothing = compare(np.array([np.nan]), np.array([1.0]), repeats=10)
+    assert nothing["n"] == 0
+    assert np.isnan(nothing["kappa_linear"])
+
+
+def test_the_bootstrap_covers_a_mean():
+    """95 % intervals of a mean are 2 x 1.96 standard errors wide."""
+    values = np.random.default_rng(2).normal(size=400)
+    low, high = bootstrap(lambda chosen: float(values[chosen].mean()), 400, repeats=2000)
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
+    assert low < values.mean() < high
+    assert bootstrap(lambda chosen: float(values[chosen].mean()), 400, repeats=2000) == (low, high)
+
+
+def test_agreement_of_tables():
+    first = rows(60)
+    second = [row | {"temporal_alignment_score": 5} for row in reversed(first[10:])]
+    found = agreement(first, second, repeats=20)
+    assert set(found) == set(SCORES)
+    assert found["spatial_coherence_score"]["exact"] == 1
+    assert found["spatial_coherence_score"]["n"] == 45  # 50 in common, of which 5 have no scores
+    assert found["temporal_alignment_score"]["n"] == 45
+    with pytest.raises(ValueError, match="1 rows repeat a sample_id"):
+        agreement([*first, first[0]], second)
+    with pytest.raises(ValueError, match="in common"):
+        agreement(first[:5], second[:5])
+
+
+def test_wrong_ratings():
+    with pytest.raises(ValueError, match=r"outside 0\.\.10"):
+        confusion(np.array([11]), np.array([0]))
+    with pytest.raises(ValueError, match="both must be"):
+        confusion(np.array([1, 2]), np.array([1]))
+    with pytest.raises(ValueError, match="none of unweighted"):
+        disagreement(3, "cubic")
