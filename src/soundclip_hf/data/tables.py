@@ -1,0 +1,140 @@
+"""Files of AVE-2 rows in, Parquet or JSON; rows or columns, a batch at a time, out. Needs the `data` extra."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .schema import LABELS, complete, features
+from .upstream import from_upstream
+
+if TYPE_CHECKING:
+    import pyarrow
+
+BATCH_ROWS = 10_000
+
+
+def files(path: str | Path) -> list[Path]:
+    """The Parquet files of a folder, at any depth, or else its JSON files; a file is itself.
+
+    Raises:
+        ValueError: There are none.
+    """
+    source = Path(path)
+    if not source.is_dir():
+        if not source.exists():
+            raise ValueError(f"{source}: no such file; give a .parquet, .jsonl or .json file, or a folder of them")
+        return [source]
+    found: list[Path] = []
+    for pattern in ("*.parquet", "*.jsonl", "*.json"):
+        if found := sorted(source.rglob(pattern)):
+            return found
+    raise ValueError(f"{source}: has no .parquet, .jsonl or .json files")
+
+
+def read_rows(path: str | Path) -> Iterator[dict[str, Any]]:
+    """Rows as dicts, class labels by name, with flat memory.
+
+    Args:
+        path: Parquet of our schema; `.jsonl`, one row per line, of which derived columns may be absent; `.json`, the
+            authors' shards; or a folder of one kind.
+
+    Raises:
+        ValueError: Another kind of file, or one that cannot be read.
+    """
+    for file in files(path):
+        if file.suffix == ".json":
+            yield from from_upstream(file)
+        elif file.suffix == ".jsonl":
+            yield from _json_lines(file)
+        else:
+            for batch in _parquet(file, None):
+                for row in batch.to_pylist():
+                    row.pop("video", None)
+                    for name, names in LABELS.items():
+                        if isinstance(row.get(name), int) and 0 <= row[name] < len(names):
+                            row[name] = names[row[name]]
+                    yield row
+
+
+def read_batches(path: str | Path, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
+    """Some columns, batch by batch; other columns are not read from Parquet."""
+    import pyarrow
+
+    for file in files(path):
+        if file.suffix == ".parquet":
+            yield from _parquet(file, list(columns))
+            continue
+        rows = read_rows(file)
+        schema = pyarrow.schema([features().arrow_schema.field(name) for name in columns])
+        while part := list(islice(rows, BATCH_ROWS)):
+            table = [{name: _coded(name, row[name]) for name in columns} for row in part]
+            try:
+                yield pyarrow.RecordBatch.from_pylist(table, schema=schema)
+            except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
+                raise ValueError(f"{file}: a row does not fit the schema ({error}); validate it") from error
+
+
+def write_parquet(rows: Iterable[Mapping[str, Any]], path: str | Path) -> int:
+    """Write complete rows to one Parquet file, which appears whole or not at all; returns how many.
+
+    Raises:
+        ValueError: A row that does not fit the schema; no file is left.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    target, count = Path(path), 0
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    schema = features().arrow_schema
+    source = iter(rows)
+    try:
+        with pyarrow.parquet.ParquetWriter(partial, schema, compression="zstd") as writer:
+            while part := list(islice(source, BATCH_ROWS)):
+                table = [{name: _coded(name, value) for name, value in row.items()} for row in part]
+                try:
+                    writer.write_table(pyarrow.Table.from_pylist(table, schema=schema))
+                except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
+                    raise ValueError(f"{target}: a row does not fit the schema ({error}); validate it") from error
+                count += len(part)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return count
+
+
+def _parquet(file: Path, columns: list[str] | None) -> Iterator[pyarrow.RecordBatch]:
+    import pyarrow
+    import pyarrow.parquet
+
+    if file.suffix != ".parquet":
+        raise ValueError(f"{file}: is no .parquet, .jsonl or .json file")
+    try:
+        with pyarrow.parquet.ParquetFile(file) as opened:
+            missing = [name for name in columns or () if name not in opened.schema_arrow.names]
+            if missing:
+                raise ValueError(f"{file}: has no column {missing[0]!r}")
+            yield from opened.iter_batches(BATCH_ROWS, columns=columns)
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"{file}: cannot be read as Parquet ({error})") from error
+
+
+def _json_lines(file: Path) -> Iterator[dict[str, Any]]:
+    with file.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                try:
+                    yield complete(json.loads(line))
+                except (ValueError, TypeError) as error:
+                    raise ValueError(f"{file}, line {number}: {error}") from error
+
+
+def _coded(name: str, value: Any) -> Any:
+    return LABELS[name].index(value) if name in LABELS and value in LABELS[name] else value
+
+
+__all__ = ["files", "read_batches", "read_rows", "write_parquet"]
