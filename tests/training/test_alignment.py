@@ -199,8 +199,12 @@ def test_a_stream(run, tmp_path):
 def launch(words, processes=1, **values):
     command = [sys.executable, "-m", "soundclip_hf.training.alignment"]
     if processes > 1:
-        command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), *command[1:]]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
+        # On CPUs, "multi_gpu" is what makes accelerate start processes of its own accord; use_cpu keeps it off GPUs.
+        settings = {"num_machines": 1, "mixed_precision": "no", "dynamo_backend": "no", "num_processes": processes}
+        words = [word for name, value in settings.items() for word in (f"--{name}", str(value))] + list(words)
+        words = [*words[:8], *command[1:], *words[8:]]
+        command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     return subprocess.Popen([*command, *words], env=environment, text=True, **values)
 
 

@@ -4,7 +4,6 @@
 """
 
 import json
-import logging
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -14,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 from transformers import set_seed
 
 from ..evaluation.results import EvalResult
@@ -42,8 +42,6 @@ _OF_THE_RECIPE = (
     "warmup_steps",
     "gradient_accumulation_steps",
 )
-
-logger = logging.getLogger("transformers.soundclip_hf.training")
 
 
 def align(settings: AlignmentArguments, training: AlignmentTrainingArguments) -> EvalResult:
@@ -105,9 +103,9 @@ def _cached(
     widths = (aligner.model.config.audio_embedding_dim, aligner.model.config.vision_hidden_size)
 
     @torch.no_grad()
-    def embed(pairs: Sequence[Any]) -> tuple[Tensor, Tensor, Tensor, int]:
-        batch = collator(pairs)
+    def embed(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, int]:
         rows, bad = batch.pop("rows"), int(batch.pop("bad"))
+        bar.update(len(rows) + bad)
         if not len(rows):
             return rows, torch.empty(0, widths[0]), torch.empty(0, widths[1]), bad
         batch = {name: values.to(training.device) for name, values in batch.items()}
@@ -127,18 +125,21 @@ def _cached(
         }
         folder = cache_folder(str(settings.cache_embeddings), key)
         if not (folder / "index.json").is_file():
-            logger.info("embedding the %s rows into %s", part, folder)
-            build_cache(
-                rows,
-                folder,
-                key,
-                embed,
-                shard_rows=settings.cache_shard_rows,
-                batch_size=settings.cache_batch_size,
-                max_bad_rows=settings.max_bad_rows,
-                part=training.process_index,
-                parts=training.world_size,
-            )
+            silent = bool(training.disable_tqdm) or training.process_index > 0
+            with tqdm(desc=f"embedding {part} rows", unit="row", disable=silent) as bar:
+                build_cache(
+                    rows,
+                    folder,
+                    key,
+                    collator,
+                    embed,
+                    shard_rows=settings.cache_shard_rows,
+                    batch_size=settings.cache_batch_size,
+                    max_bad_rows=settings.max_bad_rows,
+                    workers=training.dataloader_num_workers,
+                    part=training.process_index,
+                    parts=training.world_size,
+                )
             PartialState().wait_for_everyone()
             if training.process_index == 0:
                 finish_cache(folder)

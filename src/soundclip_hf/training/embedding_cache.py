@@ -16,14 +16,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 KEY_NAME, INDEX_NAME = "key.json", "index.json"
 
 logger = logging.getLogger("transformers.soundclip_hf.training")
 
-# One batch of rows to `(rows (b,), z_a (b, d_a), c (b, D), number of rows left out)`.
-Embed = Callable[[Sequence[Any]], tuple[Tensor, Tensor, Tensor, int]]
+# A collated batch to `(rows (b,), z_a (b, d_a), c (b, D), number of rows left out)`.
+Embed = Callable[[Any], tuple[Tensor, Tensor, Tensor, int]]
 
 
 class CacheError(RuntimeError):
@@ -96,14 +96,15 @@ def build_cache(
     rows: Any,
     folder: Path,
     key: dict[str, Any],
+    collate: Callable[[list[Any]], Any],
     embed: Embed,
     *,
     shard_rows: int = 4096,
     batch_size: int = 32,
     max_bad_rows: int = 100,
+    workers: int = 0,
     part: int = 0,
     parts: int = 1,
-    doing: Callable[[Iterable[Any], int | None], Iterable[Any]] = lambda shards, _: shards,
 ) -> None:
     """
     Write the shards that are missing. Each appears whole or not at all, so that a stopped run goes on with the next.
@@ -112,11 +113,12 @@ def build_cache(
         rows: A `PairRows` or a `PairStream`.
         folder: From [`cache_folder`].
         key: What it was made of; stored beside the shards.
-        embed: Embeds a list of rows. Embeddings that are not finite are left out like unreadable rows.
+        collate: Reads the media of some rows.
+        embed: Embeds what `collate` gives. Embeddings that are not finite are left out like unreadable rows.
         shard_rows, batch_size: Rows of the dataset in a shard, and in one call of `embed`.
         max_bad_rows: More than this many rows left out end the run.
+        workers: Processes that read media ahead; a stream is read without.
         part, parts: Of several processes, this one writes every `parts`-th shard; [`finish_cache`] comes after all.
-        doing: Wraps the shards, for a progress bar; its second argument is their number, None of a stream.
 
     Raises:
         CacheError: If the disk is full, or too many rows were left out.
@@ -126,11 +128,10 @@ def build_cache(
         stale.unlink()
     _write(folder / KEY_NAME, json.dumps(key, indent=2, sort_keys=True, default=str), part)
     bad = sum(_count_bad(path) for path in folder.glob("shard-*.safetensors"))
-    count = None if not hasattr(rows, "__len__") else -(-len(rows) // shard_rows)
-    for number, chunk in doing(_missing(rows, folder, shard_rows, part, parts), count):
+    for number, chunk in _missing(rows, folder, shard_rows, part, parts):
         found: list[tuple[Tensor, Tensor, Tensor]] = []
-        left_out, iterator = 0, iter(chunk)
-        while batch := list(islice(iterator, batch_size)):
+        left_out = 0
+        for batch in _batches(chunk, batch_size, collate, workers):
             places, audio, vision, unread = embed(batch)
             finite = torch.isfinite(audio).all(1) & torch.isfinite(vision).all(1)
             for row in places[~finite].tolist():
@@ -139,11 +140,9 @@ def build_cache(
             found.append((places[finite], audio[finite].float(), vision[finite].float()))
             if bad + left_out > max_bad_rows:
                 raise CacheError(
-                    f"{bad + left_out} rows cannot be used, the last in rows {batch[0].row}..{batch[-1].row}: more "
-                    f"than max_bad_rows={max_bad_rows}; repair the dataset, or raise it"
+                    f"{bad + left_out} rows cannot be used, more than max_bad_rows={max_bad_rows}, and this is only "
+                    f"shard {number}; repair the dataset, or raise it"
                 )
-        if not found:
-            break
         bad += left_out
         tensors = dict(zip(("rows", "audio_embeddings", "vision_embeddings"), map(torch.cat, zip(*found))))
         _save(tensors, folder / _name(number), left_out, part)
@@ -165,13 +164,13 @@ def finish_cache(folder: Path) -> None:
     _write(folder / INDEX_NAME, json.dumps({"pairs": pairs, "left_out": bad, "shards": names}, indent=2), 0)
 
 
-def _missing(rows: Any, folder: Path, shard_rows: int, part: int, parts: int) -> Iterator[tuple[int, Iterable[Any]]]:
+def _missing(rows: Any, folder: Path, shard_rows: int, part: int, parts: int) -> Iterator[tuple[int, Any]]:
     """Numbers and rows of the shards that this process has to write."""
     if hasattr(rows, "__len__"):
         for number in range(part, -(-len(rows) // shard_rows), parts):
             if not (folder / _name(number)).is_file():
                 start = number * shard_rows
-                yield number, (rows[index] for index in range(start, min(start + shard_rows, len(rows))))
+                yield number, Subset(rows, range(start, min(start + shard_rows, len(rows))))
     elif part == 0:  # a stream is read once, by one process
         number = 0
         while (folder / _name(number)).is_file():
@@ -180,6 +179,15 @@ def _missing(rows: Any, folder: Path, shard_rows: int, part: int, parts: int) ->
         while (first := next(iterator, None)) is not None:
             yield number, _chain(first, islice(iterator, shard_rows - 1))
             number += 1
+
+
+def _batches(chunk: Iterable[Any], batch_size: int, collate: Callable[[list[Any]], Any], workers: int) -> Iterable[Any]:
+    if isinstance(chunk, Dataset):
+        yield from DataLoader(chunk, batch_size=batch_size, collate_fn=collate, num_workers=workers)
+        return
+    iterator = iter(chunk)
+    while batch := list(islice(iterator, batch_size)):
+        yield collate(batch)
 
 
 def _chain(first: Any, rest: Iterable[Any]) -> Iterator[Any]:
