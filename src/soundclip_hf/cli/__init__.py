@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .align import SETTINGS_FOLLOW, align
+from .ave2 import ave2
 from .convert import convert
 from .describe import describe
 from .embed import embed
@@ -28,6 +29,7 @@ app.command()(index)
 app.command()(search)
 app.command()(convert)
 app.command(context_settings=SETTINGS_FOLLOW)(align)
+app.add_typer(ave2, name="ave2")
 app.command()(env)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from .clip_writer import Written
-from .schema import SECONDS
+from .schema import SECONDS, complete
 from .video_source import Encoding
 
 REASONS = ("too_short", "no_audio", "no_video", "silent", "decode_error", "crashed")
@@ -76,6 +77,24 @@ class Cut:
     segments: tuple[Segment, ...]
     rejects: tuple[Reject, ...]
     left_over: float = 0.0
+
+    def rows(self, source_dataset: str | None = None, split: str | None = None) -> Iterator[dict[str, Any]]:
+        """The clips as rows of AVE-2, without captions and scores. Offsets are those of the job in the source file."""
+        for clip in self.segments:
+            yield complete(
+                {
+                    "youtube_id": self.job.video_id,
+                    "segment": clip.segment,
+                    "source_dataset": source_dataset,
+                    "split": split,
+                    "clip_start_time": self.job.start,
+                    "segment_start_time": clip.start - self.job.start,
+                    "segment_end_time": clip.end - self.job.start,
+                    "media_sha256": clip.written.sha256,
+                    "media_status": "ok",
+                    "builder_version": f"soundclip-hf {version('soundclip-hf')}",
+                }
+            )
 
 
 def read_record(path: Path, key: dict[str, Any] | None = None) -> Cut | None:

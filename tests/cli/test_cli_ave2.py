@@ -1,0 +1,129 @@
+"""`soundclip ave2 …`: what it writes, what it prints, and how it fails."""
+
+import json
+
+import pytest
+from ave2_rows import rows
+from chat_server import chat_server, completion, good
+from media_files import grey_frames, tone, write_media
+
+from soundclip_hf.data.rubric import Rubric
+from soundclip_hf.data.tables import read_rows, write_parquet
+
+pytest.importorskip("pyarrow")
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "table.parquet"
+    write_parquet(rows(60), path)
+    return path
+
+
+def test_segment_and_verify(soundclip, tmp_path):
+    folder, out = tmp_path / "videos", tmp_path / "clips"
+    folder.mkdir()
+    for number in range(2):
+        options = {"samples": tone(6.5, 16000), "rate": 16000, "frames": grey_frames(65), "fps": 10}
+        write_media(folder / f"v{number}.mp4", video="libx264", audio="aac", **options)
+    (folder / "bad.mp4").write_bytes(b"no media")
+    outcome = soundclip("ave2", "segment", folder, "--out", out, "--workers", 2, "--max-side", 32, "--json")
+    assert outcome.code == 0, outcome.stderr
+    found = {row["video_id"]: row for row in outcome.rows}
+    assert found["v0"] == {"video_id": "v0", "clips": ["v0_01.mp4", "v0_02.mp4"], "rejects": []}
+    assert found["bad"]["rejects"] == [{"segment": None, "reason": "decode_error"}]
+    assert "rejected: bad: decode_error" in outcome.stderr
+    made = list(read_rows(out / "segments.jsonl"))
+    assert [row["sample_id"] for row in made] == ["v0_01", "v0_02", "v1_01", "v1_02"]
+    checked = soundclip("ave2", "verify", out / "segments.jsonl", "--media", out, "--json")
+    assert checked.code == 0, checked.stdout
+    assert (checked.rows[0]["media_checked"], checked.rows[0]["videos"]) == (4, 2)
+    (out / "v1_01.mp4").write_bytes(b"other")
+    checked = soundclip("ave2", "verify", out / "segments.jsonl", "--media", out, "--json")
+    assert (checked.code, checked.rows[0]["media_changed"]) == (1, ["v1_01"])
+
+
+def test_judge_then_stats_and_agreement(soundclip, tmp_path, table):
+    out = tmp_path / "judged.parquet"
+
+    def reply(number, body):
+        return completion(good() if "a scene" in body["messages"][1]["content"] else "no")
+
+    with chat_server(reply) as asked:
+        arguments = ["ave2", "judge", table, "--out", out, "--base-url", asked.url, "--model", "m", "--json"]
+        outcome = soundclip(*arguments)
+        assert outcome.code == 0, outcome.stderr
+        assert outcome.rows[0]["judged"] == 60
+        assert outcome.rows[0]["prompt_sha256"] == Rubric().sha256
+        again = soundclip(*arguments)
+        assert (again.rows[0]["cached"], again.rows[0]["requests"]) == (60, 0)
+    counted = soundclip("ave2", "stats", out, "--json").rows[0]
+    assert counted["numbers"]["mean.overall"] == pytest.approx(8.4)
+    assert counted["numbers"]["type.visible_silent"] == 60
+    assert counted["paper"]["rows"] == 580147
+    text = soundclip("ave2", "stats", out).stdout
+    assert "580,147" in text
+    compared = soundclip("ave2", "agreement", table, out, "--repeats", 20, "--json")
+    assert compared.rows[0]["score"] == "temporal_alignment_score"
+    assert compared.rows[0]["n"] == 54
+    same = soundclip("ave2", "agreement", table, table, "--repeats", 0)
+    assert "quadratic 1.0000" in same.stdout
+    never = soundclip("ave2", "agreement", out, out, "--repeats", 5, "--json").rows[0]
+    assert never["kappa_linear"] is None  # one score throughout
+
+
+def test_failed_judgements_are_reported(soundclip, tmp_path, table):
+    out = tmp_path / "judged.parquet"
+    with chat_server(lambda number, body: completion("no")) as asked:
+        outcome = soundclip("ave2", "judge", table, "--out", out, "--base-url", asked.url, "--model", "m")
+    assert outcome.code == 1
+    assert "60" in outcome.stderr
+    letters = (tmp_path / "judged.parquet.dead.jsonl").read_text().splitlines()
+    assert {json.loads(line)["failure"] for line in letters} == {"unusable"}
+    assert {row["overall_score"] for row in read_rows(out)} == {None}
+
+
+def test_verify_finds_leaks_mixed_prompts_and_bad_rows(soundclip, tmp_path):
+    given = rows(9)
+    given[1] = given[1] | {"split": "eval", "judge_prompt_sha256": "a" * 64}
+    given[2] = given[2] | {"judge_prompt_sha256": "b" * 64}
+    given[8] = given[7]
+    write_parquet(given, tmp_path / "a.parquet")
+    outcome = soundclip("ave2", "verify", tmp_path / "a.parquet", "--json")
+    found = outcome.rows[0]
+    assert outcome.code == 1
+    assert found["leaks"] == ["video-00000"]
+    assert len(found["prompts"]) == 2
+    assert found["bad_rows"] == 1
+    assert "already that of row 7" in found["bad"][0]["reasons"][0]
+    text = soundclip("ave2", "verify", tmp_path / "a.parquet").stdout
+    assert "2 different prompts" in text
+    assert "row 8 (video-00002_02)" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["stats", "{}/none.parquet"], 1, ["none.parquet", "no such file"]),
+        (["stats", "{}"], 1, ["has no .parquet"]),
+        (["verify", "{}/text.parquet"], 1, ["text.parquet", "cannot be read as Parquet"]),
+        (["agreement", "{}/none.parquet", "{}/none.parquet"], 1, ["no such file"]),
+        (["segment", "{}/empty", "--out", "{}/out"], 1, ["has no video files"]),
+        (["segment", "{}/a.mp4", "--out", "{}/out", "--backend", "gpu"], 2, ["--backend gpu"]),
+        (
+            ["judge", "{}/a", "--out", "{}/b", "--base-url", "x", "--model", "m", "--max-cost", "1"],
+            2,
+            ["--input-price"],
+        ),
+        (["judge", "{}/a", "--out", "{}/b", "--base-url", "x", "--model", "m"], 1, ["no such file"]),
+    ],
+    ids=str,
+)
+def test_bad_input_is_one_line(soundclip, tmp_path, arguments, code, words):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.parquet").write_text("no parquet") if "verify" in arguments else None
+    outcome = soundclip("ave2", *[argument.format(tmp_path) for argument in arguments])
+    assert outcome.code == code, outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    for word in words:
+        assert word in outcome.error
