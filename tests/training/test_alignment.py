@@ -18,8 +18,9 @@ from soundclip_hf import SoundClipModel, SoundLlava, SoundLlavaProcessor
 from soundclip_hf.bundled import TINY
 from soundclip_hf.evaluation.results import EvalResult
 from soundclip_hf.training.aligner import load_aligner
-from soundclip_hf.training.arguments import ArgumentsError, read_arguments
+from soundclip_hf.training.arguments import AlignmentArguments, ArgumentsError, read_arguments
 from soundclip_hf.training.checkpoints import last_checkpoint
+from soundclip_hf.training.pairs import open_pairs
 from soundclip_hf.training.trainer import AlignmentTrainer, PairEncoder, TrainingError
 
 ADAPTER = "soundclip_adapter.safetensors"
@@ -156,11 +157,20 @@ def test_a_loss_that_is_not_finite_names_step_and_rows(run, monkeypatch):
 
 def test_unreadable_rows(run, tmp_path):
     folder = write_pairs(tmp_path / "pairs", 20)
-    for row in (3, 7, 11):
+    broken = (3, 7, 11, 12)
+    for row in broken:
         (folder / f"{row:03d}.wav").write_bytes(b"broken")
-    run("--dataset", folder, "--num_train_epochs", 1)
-    with pytest.raises(TrainingError, match=r"\d rows could not be read, more than max_bad_rows=1"):
-        run("--dataset", folder, "--max_bad_rows", 1, "--num_train_epochs", 3, out="strict")
+    result = run("--dataset", folder, "--num_train_epochs", 3, "--max_bad_rows", len(broken))  # each counts once
+    settings = AlignmentArguments(dataset=str(folder), validation_fraction=0.25)
+    held_out = {pair.row for pair in open_pairs(settings, 42)[1]}
+    assert result.n == len(held_out - set(broken))
+    assert len(curve(tmp_path / "out")) == 6
+    # Batches of two, and one pair to a validation batch: some are empty, and the run goes on.
+    words = ("--per_device_train_batch_size", 2, "--per_device_eval_batch_size", 1, "--num_train_epochs", 2)
+    run("--dataset", folder, *words, out="small")
+    assert 0 in curve(tmp_path / "small")
+    with pytest.raises(TrainingError, match="2 rows could not be read, more than max_bad_rows=1"):
+        run("--dataset", folder, *words, "--max_bad_rows", 1, out="strict")
 
 
 @pytest.mark.parametrize(

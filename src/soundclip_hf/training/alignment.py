@@ -23,7 +23,7 @@ from .checkpoints import claim, last_checkpoint
 from .collators import PairCollator, collate_cached
 from .embedding_cache import CachedPairs, build_cache, cache_folder, finish_cache
 from .pairs import PairRows, PairStream, open_pairs
-from .trainer import AlignmentTrainer, PairEncoder
+from .trainer import AlignmentTrainer, PairEncoder, readable
 
 RESULT_NAME, CURVE_NAME = "retrieval.json", "curve.json"
 # Where a run is stored and what it says changes nothing about what it computes.
@@ -104,7 +104,7 @@ def _cached(
 
     @torch.no_grad()
     def embed(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, int]:
-        rows, bad = batch.pop("rows"), int(batch.pop("bad"))
+        rows, bad = batch.pop("rows"), len(batch.pop("bad"))
         bar.update(len(rows) + bad)
         if not len(rows):
             return rows, torch.empty(0, widths[0]), torch.empty(0, widths[1]), bad
@@ -189,8 +189,8 @@ def _measured(
     finally:
         trainer.compute_metrics = metrics
     (prediction,) = kept
-    vision = torch.as_tensor(prediction.label_ids)
-    projected, raw = (trainer.retrieval(torch.as_tensor(part), vision).to_dict() for part in prediction.predictions)
+    *sounds, vision = readable(prediction)
+    projected, raw = (trainer.retrieval(audio, vision).to_dict() for audio in sounds)
     numbers: dict[str, Any] = {"chance": projected["chance"]}
     error_bars: dict[str, Any] = {}
     for name, found in (("projected", projected), ("raw", raw)):

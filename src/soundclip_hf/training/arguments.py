@@ -155,6 +155,8 @@ class AlignmentTrainingArguments(TrainingArguments):
     remove_unused_columns: bool = False
     logging_nan_inf_filter: bool = False
     report_to: str = "none"
+    # Every process reads its own rows of a stream: batches that lack unreadable rows cannot be cut and handed around.
+    accelerator_config: dict[str, Any] | str | None = field(default_factory=lambda: {"dispatch_batches": False})
 
     def __post_init__(self) -> None:
         super().__post_init__()

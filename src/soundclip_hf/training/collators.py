@@ -32,8 +32,8 @@ class PairCollator:
     def __call__(self, pairs: Sequence[Pair]) -> dict[str, Tensor]:
         """
         Returns:
-            `rows` `(b,)` int64, the places in the dataset; `bad` `(1,)` int64, how many of the given pairs were left
-            out; and, where b > 0, what the processor returns for the others.
+            `rows` `(b,)` int64, the places in the dataset; `bad`, int64, those of the pairs that were left out; and,
+            where b > 0, what the processor returns for the others.
         """
         opened: list[tuple[int, np.ndarray, Image.Image]] = []
         for pair in pairs:
@@ -47,8 +47,13 @@ class PairCollator:
             # A sound that the feature extractor does not take: find it, and go on without it.
             opened = [entry for entry in opened if self._can_process(entry)]
             features = self._process(opened)
-        rows = torch.tensor([row for row, *_ in opened], dtype=torch.int64)
-        return {"rows": rows, "bad": torch.tensor([len(pairs) - len(opened)]), **features}
+        rows = [row for row, *_ in opened]
+        bad = [pair.row for pair in pairs if pair.row not in rows]
+        return {
+            "rows": torch.tensor(rows, dtype=torch.int64),
+            "bad": torch.tensor(bad, dtype=torch.int64),
+            **features,
+        }
 
     def _open(self, pair: Pair) -> tuple[np.ndarray, Image.Image]:
         rate = self.processor.feature_extractor.sampling_rate

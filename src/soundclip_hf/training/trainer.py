@@ -1,8 +1,10 @@
 """Batches of pairs, cached or not, in; a trained projector out, by transformers' own `Trainer`."""
 
+import logging
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import EvalPrediction, Trainer
 
@@ -10,6 +12,8 @@ from ..evaluation.retrieval import RetrievalResult, evaluate_retrieval
 from ..losses import alignment_loss, gather_pairs
 from ..modeling.modeling_soundclip import SoundClipModel
 from .arguments import AlignmentArguments
+
+logger = logging.getLogger("transformers.soundclip_hf.training")
 
 
 class TrainingError(RuntimeError):
@@ -38,13 +42,16 @@ class PairEncoder(nn.Module):
         """
         Returns:
             `projected` `f_a`, `raw` (`z_a` padded or cut) and `vision` `c`, each `(b, vision_hidden_size)`, fp32, not
-            normalised; `logit_scale`, scalar.
+            normalised; `logit_scale`, scalar. Without any input, b is 0.
         """
         if audio_embeddings is None or vision_embeddings is None:
-            if input_features is None or pixel_values is None:
-                raise ValueError("A batch has either embeddings or features of sounds and pictures.")
-            audio_embeddings = self.embed_audio(input_features, input_features_mask)
-            vision_embeddings = self.embed_vision(pixel_values)
+            if input_features is None or pixel_values is None:  # no row of the batch could be read
+                weight = self.soundclip.audio_projection.fc1.weight
+                audio_embeddings = weight.new_empty(0, self.soundclip.config.audio_embedding_dim)
+                vision_embeddings = weight.new_empty(0, self.soundclip.config.vision_hidden_size)
+            else:
+                audio_embeddings = self.embed_audio(input_features, input_features_mask)
+                vision_embeddings = self.embed_vision(pixel_values)
         projection = self.soundclip.audio_projection
         return {
             "projected": projection.project(audio_embeddings),
@@ -95,23 +102,25 @@ class AlignmentTrainer(Trainer):
     """
 
     def __init__(self, model: PairEncoder, settings: AlignmentArguments, **kwargs: Any) -> None:
-        self.settings, self.bad_rows = settings, 0
+        self.settings = settings
+        self.bad_rows: set[int] = set()
         super().__init__(model, compute_metrics=self.measure, **kwargs)
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        rows = self._take_rows(inputs)
+        rows, _ = self._take_rows(inputs)
         try:
             outputs = model(**inputs)
         except ValueError as error:
             raise TrainingError(f"step {self.state.global_step + 1}, {_named(rows)}: {error}") from error
         audio, vision = gather_pairs(outputs["projected"], outputs["vision"])
         if len(audio) < 2:
-            raise TrainingError(
-                f"step {self.state.global_step + 1}: {len(audio)} pair in the batch, and a contrastive loss needs at "
-                "least 2: raise per_device_train_batch_size"
+            logger.warning(
+                "step %d teaches nothing: %d of its pairs can be read", self.state.global_step + 1, len(audio)
             )
+            loss = 0 * (audio.sum() + outputs["projected"].sum() + outputs["logit_scale"])
+            return (loss, outputs) if return_outputs else loss
         loss = self._loss(audio, vision, outputs["logit_scale"])
         if not torch.isfinite(loss):
             raise TrainingError(
@@ -125,10 +134,14 @@ class AlignmentTrainer(Trainer):
     ) -> tuple[None, tuple[Tensor, Tensor], Tensor]:
         # The loss comes from all features, in `measure`: that of a small last batch would not compare.
         inputs = self._prepare_inputs(inputs)
-        self._take_rows(inputs)
+        _, bad = self._take_rows(inputs)
         with torch.no_grad():
             outputs = model(**inputs)
-        return None, (outputs["projected"], outputs["raw"]), outputs["vision"]
+        # Gathering wants as many rows of every process; `measure` takes these out again.
+        projected, raw, vision = (
+            F.pad(outputs[name], (0, 0, 0, bad), value=torch.nan) for name in ("projected", "raw", "vision")
+        )
+        return None, (projected, raw), vision
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
@@ -139,8 +152,7 @@ class AlignmentTrainer(Trainer):
 
     def measure(self, prediction: EvalPrediction) -> dict[str, float]:
         """Loss and retrieval, of the projected and of the raw embeddings, with chance beside them."""
-        projected, raw = (torch.as_tensor(part) for part in prediction.predictions)
-        vision = torch.as_tensor(prediction.label_ids)
+        projected, raw, vision = readable(prediction)
         scale = self.accelerator.unwrap_model(self.model).soundclip.logit_scale.detach().exp().cpu()
         size = self.args.train_batch_size * self.args.world_size
         blocks = [slice(start, start + size) for start in range(0, len(vision), size)]
@@ -179,18 +191,32 @@ class AlignmentTrainer(Trainer):
             chunk_size=self.settings.loss_chunk_size,
         )
 
-    def _take_rows(self, inputs: dict[str, Any]) -> Tensor:
+    def _take_rows(self, inputs: dict[str, Any]) -> tuple[Tensor, int]:
+        """Take the rows of a batch out of it, and how many more could not be read."""
         rows, bad = inputs.pop("rows"), inputs.pop("bad", None)
-        if bad is not None:
-            self.bad_rows += int(bad.sum())
-            if self.bad_rows > self.settings.max_bad_rows:
-                raise TrainingError(
-                    f"{self.bad_rows} rows could not be read, more than max_bad_rows={self.settings.max_bad_rows}; "
-                    "repair the dataset, or raise it"
-                )
-        if not len(rows):
-            raise TrainingError(f"step {self.state.global_step + 1}: no row of the batch could be read")
-        return rows
+        if bad is None:
+            return rows, 0
+        self.bad_rows.update(bad.tolist())  # every epoch meets them again
+        if len(self.bad_rows) > self.settings.max_bad_rows:
+            raise TrainingError(
+                f"{len(self.bad_rows)} rows could not be read, more than max_bad_rows={self.settings.max_bad_rows}; "
+                "repair the dataset, or raise it"
+            )
+        return rows, len(bad)
+
+
+def readable(prediction: EvalPrediction) -> tuple[Tensor, Tensor, Tensor]:
+    """
+    Projected, raw and vision features of the validation rows that could be read, `(n, vision_hidden_size)` each.
+
+    Raises:
+        TrainingError: If fewer than 2 could.
+    """
+    projected, raw, vision = (torch.as_tensor(part) for part in (*prediction.predictions, prediction.label_ids))
+    read = ~torch.isnan(vision).any(1)
+    if read.sum() < 2:
+        raise TrainingError(f"{int(read.sum())} of {len(read)} validation rows can be read: retrieval needs at least 2")
+    return projected[read], raw[read], vision[read]
 
 
 def _named(rows: Tensor) -> str:
@@ -198,4 +224,4 @@ def _named(rows: Tensor) -> str:
     return f"rows {first}" + (f" and {rows.numel() - 16} more" if rows.numel() > 16 else "")
 
 
-__all__ = ["AlignmentTrainer", "PairEncoder", "TrainingError"]
+__all__ = ["AlignmentTrainer", "PairEncoder", "TrainingError", "readable"]
