@@ -84,8 +84,9 @@ class AdapterLoadingMixin:
                     f"The adapter {str(name)!r} does not say which LLaVA it belongs to: config.json has no "
                     "base_model_name_or_path. Pass base_model_name_or_path=… to from_pretrained."
                 )
-            # Revision, subfolder and commit say where the adapter lies; its base lies elsewhere.
-            kwargs = {k: v for k, v in kwargs.items() if k not in ("revision", "subfolder", "_commit_hash")}
+            # These say where the adapter lies, the last two by way of the Auto classes; its base lies elsewhere.
+            elsewhere = ("revision", "subfolder", "_commit_hash", "adapter_kwargs")
+            kwargs = {key: value for key, value in kwargs.items() if key not in elsewhere}
             config._commit_hash = None
             source, revision = str(config.base_model_name_or_path), config.base_model_revision
         else:
