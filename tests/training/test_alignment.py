@@ -73,9 +73,9 @@ def test_cached_embeddings_train_the_same_projector(run, tmp_path, monkeypatch):
     run(out="plain")
     run("--cache_embeddings", tmp_path / "cache", "--cache_shard_rows", 5, "--cache_batch_size", 6, out="cached")
     assert curve(tmp_path / "cached") == pytest.approx(curve(tmp_path / "plain"), rel=1e-4)
-    assert len(list((tmp_path / "cache").iterdir())) == 2
+    assert len(list((tmp_path / "cache").iterdir())) == 1
     monkeypatch.setattr(PairEncoder, "embed_audio", None)  # everything is there
-    run("--cache_embeddings", tmp_path / "cache", "--cache_shard_rows", 5, "--loss", "mse", out="other")
+    run("--cache_embeddings", tmp_path / "cache", "--cache_shard_rows", 5, "--seed", 5, out="other")
     assert curve(tmp_path / "other") != curve(tmp_path / "cached")
 
 

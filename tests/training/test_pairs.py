@@ -103,3 +103,18 @@ def test_parts_keep_their_row_numbers():
     rows = PairRows([{"a": f"{row}.wav", "i": f"{row}.png"} for row in range(4)], {"audio": "a", "image": "i"})
     part = rows.part(torch.tensor([False, True, False, True]))
     assert [part[0], part[1]] == [Pair(1, "1.wav", "1.png"), Pair(3, "3.wav", "3.png")]
+
+
+def test_what_a_cache_tells_datasets_apart_by(tmp_path, parquet):
+    first, again = (open_pairs(settings(parquet), seed=0)[0] for _ in range(2))
+    assert first.identity() == again.identity()
+    assert first.identity() != open_pairs(settings(parquet), seed=1)[0].identity()
+    assert first.marks().sum() == len(first)
+    for name in ("a.mp4", "b.mp4", "c.mp4", "d.mp4"):
+        (tmp_path / name).write_bytes(b"1")
+    before = open_pairs(settings(tmp_path), seed=0)[0].identity()
+    (tmp_path / "b.mp4").write_bytes(b"22")
+    (tmp_path / "d.mp4").write_bytes(b"22")
+    (tmp_path / "a.mp4").write_bytes(b"22")
+    assert open_pairs(settings(tmp_path), seed=0)[0].identity() != before
+    assert PairStream(None, {}, 3).identity() == "3..None"

@@ -21,7 +21,7 @@ from .aligner import Aligner, load_aligner
 from .arguments import AlignmentArguments, AlignmentTrainingArguments, ArgumentsError, read_arguments
 from .checkpoints import claim, last_checkpoint
 from .collators import PairCollator, collate_cached
-from .embedding_cache import CachedPairs, build_cache, cache_folder, finish_cache
+from .embedding_cache import INDEX_NAME, CachedPairs, build_cache, cache_folder, finish_cache
 from .pairs import PairRows, PairStream, open_pairs
 from .trainer import AlignmentTrainer, PairEncoder, readable
 
@@ -100,6 +100,7 @@ def _cached(
     from accelerate import PartialState
 
     encoder.to(training.device).eval()
+    bar: Any = None
     widths = (aligner.model.config.audio_embedding_dim, aligner.model.config.vision_hidden_size)
 
     @torch.no_grad()
@@ -113,46 +114,49 @@ def _cached(
         return rows, encoder.embed_audio(**batch).float().cpu(), vision.float().cpu(), bad
 
     towers = aligner.describe()
-    found = []
-    for rows, split, part in ((train, settings.train_split, "train"), (validation, settings.eval_split, "validation")):
+
+    def cached(rows: PairRows | PairStream, split: str) -> Path:
+        nonlocal bar
         key = {
             **towers,
             "frame": settings.frame,
-            "dataset": [settings.dataset, settings.dataset_config, settings.dataset_revision, split or part],
+            "dataset": [settings.dataset, settings.dataset_config, settings.dataset_revision, split],
             "columns": rows.columns,
             "shard_rows": settings.cache_shard_rows,
-            "rows": _extent(rows),
+            "rows": rows.identity(),
         }
         folder = cache_folder(str(settings.cache_embeddings), key)
-        if not (folder / "index.json").is_file():
-            silent = bool(training.disable_tqdm) or training.process_index > 0
-            with tqdm(desc=f"embedding {part} rows", unit="row", disable=silent) as bar:
-                build_cache(
-                    rows,
-                    folder,
-                    key,
-                    collator,
-                    embed,
-                    shard_rows=settings.cache_shard_rows,
-                    batch_size=settings.cache_batch_size,
-                    max_bad_rows=settings.max_bad_rows,
-                    workers=training.dataloader_num_workers,
-                    part=training.process_index,
-                    parts=training.world_size,
-                )
-            PartialState().wait_for_everyone()
-            if training.process_index == 0:
-                finish_cache(folder)
-            PartialState().wait_for_everyone()
-        found.append(CachedPairs(folder))
-    return found[0], found[1]
+        if (folder / INDEX_NAME).is_file():
+            return folder
+        silent = bool(training.disable_tqdm) or training.process_index > 0
+        with tqdm(desc=f"embedding {split}", unit="row", disable=silent) as bar:
+            build_cache(
+                rows,
+                folder,
+                key,
+                collator,
+                embed,
+                shard_rows=settings.cache_shard_rows,
+                batch_size=settings.cache_batch_size,
+                max_bad_rows=settings.max_bad_rows,
+                workers=training.dataloader_num_workers,
+                part=training.process_index,
+                parts=training.world_size,
+            )
+        PartialState().wait_for_everyone()
+        if training.process_index == 0:
+            finish_cache(folder)
+        PartialState().wait_for_everyone()
+        return folder
 
-
-def _extent(rows: PairRows | PairStream) -> Any:
-    if isinstance(rows, PairStream):
-        return [rows.start, rows.stop]
-    # A folder that has got another file is another dataset.
-    return [len(rows.rows), len(rows), int(rows.keep.sum()), getattr(rows.rows, "_fingerprint", None)]
+    if isinstance(train, PairRows) and isinstance(validation, PairRows) and train.rows is validation.rows:
+        # Another seed holds out other rows, and needs no other embeddings.
+        folder = cached(PairRows(train.rows, train.columns), settings.train_split)
+        return CachedPairs(folder, train.marks()), CachedPairs(folder, validation.marks())
+    return (
+        CachedPairs(cached(train, settings.train_split)),
+        CachedPairs(cached(validation, settings.eval_split or f"head of {settings.train_split}")),
+    )
 
 
 def _check_sizes(train: Any, validation: Any, training: AlignmentTrainingArguments) -> None:

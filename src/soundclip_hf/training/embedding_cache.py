@@ -238,4 +238,4 @@ def _count_bad(path: Path) -> int:
         return int((file.metadata() or {}).get("left_out", 0))
 
 
-__all__ = ["CacheError", "CachedPairs", "build_cache", "cache_folder", "finish_cache"]
+__all__ = ["INDEX_NAME", "CacheError", "CachedPairs", "build_cache", "cache_folder", "finish_cache"]

@@ -1,7 +1,8 @@
 """A dataset with sounds and pictures, or a folder of clips, in; rows that name the sources of one pair out."""
 
+import hashlib
 import itertools
-import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,6 @@ CLIPS = {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ogv
 SOUNDS = {".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac"}
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 _TABLES = ("*.parquet", "*.arrow", "metadata.*", "dataset_info.json", "dataset_dict.json", "*.jsonl", "*.csv", "*.tar")
-
-logger = logging.getLogger("transformers.soundclip_hf.training")
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,24 @@ class PairRows(Dataset):
         """Of these rows only those that `keep`, `(rows of the dataset,)` bool, marks."""
         return PairRows(self.rows, self.columns, self.keep[keep[self.keep]])
 
+    def marks(self) -> torch.Tensor:
+        """`(rows of the dataset,)` bool: which of them are in this part."""
+        marked = torch.zeros(len(self.rows), dtype=torch.bool)
+        marked[self.keep] = True
+        return marked
+
+    def identity(self) -> str:
+        """Changes with the rows: a folder that has got other files is another dataset."""
+        told = hashlib.sha256(self.keep.numpy().tobytes())
+        fingerprint = getattr(self.rows, "_fingerprint", None)
+        if fingerprint is not None:
+            told.update(fingerprint.encode())
+        else:
+            for name in (name for row in self.rows for name in row.values() if isinstance(name, str)):
+                state = os.stat(name)
+                told.update(f"{name} {state.st_size} {state.st_mtime_ns}\n".encode())
+        return told.hexdigest()
+
 
 class PairStream(IterableDataset):
     """
@@ -85,6 +102,10 @@ class PairStream(IterableDataset):
     def from_row(self, start: int) -> "PairStream":
         """The rest of this part."""
         return PairStream(self.rows, self.columns, start, self.stop)
+
+    def identity(self) -> str:
+        """Which part of the stream; what the stream holds is not known before it is read."""
+        return f"{self.start}..{self.stop}"
 
 
 def open_pairs(arguments: AlignmentArguments, seed: int) -> tuple[PairRows | PairStream, PairRows | PairStream]:
