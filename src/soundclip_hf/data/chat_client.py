@@ -97,7 +97,7 @@ class ChatClient:
             self.formats = [None]
         self.budget = Budget(server.budget, server.input_price, server.output_price)
         self.requests, self.tokens = TokenBucket(server.requests_per_minute), TokenBucket(server.tokens_per_minute)
-        self.pause, self.slots = Pause(), asyncio.Semaphore(server.concurrency)
+        self.pause = Pause()
         self.random = random.Random(server.seed)
         self.sent = 0
 
@@ -105,15 +105,22 @@ class ChatClient:
         import httpx
 
         key = self.server.api_key
-        self.http = httpx.AsyncClient(
-            timeout=self.server.timeout,
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            limits=httpx.Limits(max_connections=self.server.concurrency),
-        )
+        settings: dict[str, Any] = {
+            "timeout": self.server.timeout,
+            "headers": {"Authorization": f"Bearer {key}"} if key else {},
+            "verify": httpx.create_ssl_context(),
+        }
+        # One connection each: httpx goes through its whole pool several times per request, which at 64 connections
+        # took six times as long as everything else.
+        self.clients = [httpx.AsyncClient(**settings) for _ in range(self.server.concurrency)]
+        self.free: asyncio.LifoQueue[httpx.AsyncClient] = asyncio.LifoQueue()
+        for client in self.clients:
+            self.free.put_nowait(client)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.http.aclose()
+        for client in self.clients:
+            await client.aclose()
 
     async def ask(self, messages: list[dict[str, Any]]) -> Answer:
         """Ask until there is an answer, waiting as long as the server wants.
@@ -123,19 +130,22 @@ class ChatClient:
             ServerError: It makes no sense to ask this server anything.
         """
         estimate = sum(len(str(message["content"])) for message in messages) // CHARACTERS_PER_TOKEN
-        async with self.slots:
+        http = await self.free.get()
+        try:
             reserved = self.budget.reserve(estimate, self.server.max_tokens)
             if reserved is None:
                 raise NoAnswerError("budget", f"the budget of {self.server.budget:g} is used up")
             used = (0, 0)
             try:
-                answer = await self._ask(messages, estimate)
+                answer = await self._ask(http, messages, estimate)
                 used = (answer.input_tokens or estimate, answer.output_tokens)
                 return answer
             finally:
                 self.budget.settle(reserved, *used)
+        finally:
+            self.free.put_nowait(http)
 
-    async def _ask(self, messages: list[dict[str, Any]], estimate: int) -> Answer:
+    async def _ask(self, http: httpx.AsyncClient, messages: list[dict[str, Any]], estimate: int) -> Answer:
         import httpx
 
         failure = ""
@@ -150,7 +160,7 @@ class ChatClient:
             shape = self.formats[0]
             body = self.server.parameters() | {"messages": messages} | ({"response_format": shape} if shape else {})
             try:
-                reply = await self.http.post(f"{self.server.base_url.rstrip('/')}/chat/completions", json=body)
+                reply = await http.post(f"{self.server.base_url.rstrip('/')}/chat/completions", json=body)
             except httpx.TimeoutException:
                 failure = f"no answer within {self.server.timeout:g} s"
                 continue
