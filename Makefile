@@ -12,7 +12,7 @@ test: $(STAMP)  ## Offline tests on CPU
 
 test-slow: $(STAMP)  ## Also the tests that take minutes or fetch an sdist from the package index
 	-$(BIN)/python tests/shared_transformers.py
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n auto -m slow
 
 test-gpu: $(STAMP)
 	$(BIN)/python -m pytest -m gpu

@@ -302,3 +302,16 @@ def test_unknown_argument_is_refused_by_generate(heard):
     model, inputs = heard
     with pytest.raises(ValueError, match="audios"):
         model.generate(**inputs, audios=torch.zeros(1), max_new_tokens=1)
+
+
+def test_the_audio_tower_is_frozen_until_it_is_thawed(tmp_path):
+    model = tiny_sound_llava("llava")
+    model.save_pretrained(tmp_path)
+    for built in (model, type(model).from_pretrained(tmp_path), type(model)(model.config)):
+        built.train()
+        tower = built.model.audio_tower
+        assert not any(parameter.requires_grad for parameter in tower.parameters())
+        assert not any(module.training for module in tower.modules())
+        assert all(parameter.requires_grad for parameter in built.model.audio_projection.parameters())
+        tower.requires_grad_(True)
+        assert built.train().model.audio_tower.training

@@ -99,22 +99,26 @@ class AdapterLoadingMixin:
                 source, *model_args, config=config, output_loading_info=True, **kwargs
             )
         loaded_own = _check_base_keys(model, info, source)
+        backbone = _backbone(model)
         if not loaded_own:
-            backbone = _backbone(model)
             settle_dtypes(backbone, backbone.multi_modal_projector.linear_1.weight.dtype)
         encoder = config.audio_encoder_name_or_path
         if encoder is not None and (adapter_file is not None or not loaded_own):
-            model.config.audio_encoder_revision = load_encoder(_backbone(model).audio_tower, config, hub)
+            model.config.audio_encoder_revision = load_encoder(backbone.audio_tower, config, hub)
         if adapter_file is not None:
-            load_adapter(_backbone(model), config, adapter_file, str(name))
+            load_adapter(backbone, config, adapter_file, str(name))
         elif not loaded_own:
             fresh = [part for part in EARS if not (part == "audio_tower" and encoder is not None)]
+            unused = encoder is not None and config.sound_config.alignment == "raw"
             logger.warning(
-                "%s is a LLaVA checkpoint without ears: %s newly initialised and must be trained (`soundclip align`) "
-                "before the model hears anything meaningful.",
+                "%s is a LLaVA checkpoint without ears: %s newly initialised and %s.",
                 source,
                 " and ".join(fresh) + (" are" if len(fresh) > 1 else " is"),
+                "not used while alignment is 'raw'"
+                if unused
+                else "must be trained (`soundclip align`) before the model hears anything meaningful",
             )
+        backbone.audio_tower.requires_grad_(False)
         if output_loading_info:
             if adapter_file is not None or not loaded_own:
                 info["missing_keys"] = {key for key in info["missing_keys"] if not is_of_ears(key)}

@@ -79,7 +79,12 @@ class SoundLlavaPreTrainedModel(AdapterLoadingMixin, PreTrainedModel):
 
 
 class SoundLlavaModel(SoundLlavaPreTrainedModel):
-    """LLaVA's towers, projector and language model under their own names, plus `audio_tower` and `audio_projection`."""
+    """
+    LLaVA's towers, projector and language model under their own names, plus `audio_tower` and `audio_projection`.
+
+    The audio tower is frozen from the start, when built from a configuration and when loaded, and stays in eval mode
+    inside `model.train()`; `model.audio_tower.requires_grad_(True)` thaws it.
+    """
 
     base_model_prefix = "model"
 
@@ -98,6 +103,7 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel):
             self.image_newline = nn.Parameter(torch.randn(config.text_config.hidden_size) * std)
         self.language_model = AutoModel.from_config(config.text_config)
         self.post_init()
+        self.audio_tower.requires_grad_(False)
 
     def get_input_embeddings(self) -> nn.Module:
         return self.language_model.get_input_embeddings()
