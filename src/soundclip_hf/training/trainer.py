@@ -30,6 +30,11 @@ class PairEncoder(nn.Module):
     def __init__(self, model: SoundClipModel) -> None:
         super().__init__()
         self.soundclip = model
+        super().train(False)
+
+    def train(self, mode: bool = True) -> "PairEncoder":
+        # The trainer asks before every step; walking through hundreds of frozen modules takes a tenth of it.
+        return self if self.training is mode else super().train(mode)
 
     def forward(
         self,
@@ -142,6 +147,12 @@ class AlignmentTrainer(Trainer):
             F.pad(outputs[name], (0, 0, 0, bad), value=torch.nan) for name in ("projected", "raw", "vision")
         )
         return None, (projected, raw), vision
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        # Only logged where nothing is clipped, and a twelfth of a step from cached embeddings.
+        if grad_norm is None and (self.state.global_step + 1) % max(1, int(self.state.logging_steps)):
+            return None
+        return super()._get_grad_norm(model, grad_norm=grad_norm)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
