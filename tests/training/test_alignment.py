@@ -142,6 +142,20 @@ def test_resumed_within_an_epoch(run, tmp_path, monkeypatch):
     assert not same(tmp_path / "whole", tmp_path / "out")
 
 
+def test_resumed_at_the_end_of_an_epoch(run, tmp_path, monkeypatch):
+    measure = AlignmentTrainer.measure
+    monkeypatch.setattr(AlignmentTrainer, "measure", lambda *inputs: {**measure(*inputs), "loss": 1.0})
+    words = ("--save_strategy", "steps", "--save_steps", 3, "--save_total_limit", 9, "--num_train_epochs", 4)
+    words += ("--lr_scheduler_kwargs", '{"factor": 0.1, "patience": 0}')
+    run(*words, out="whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "out")
+    for step in (9, 12):
+        shutil.rmtree(tmp_path / "out" / f"checkpoint-{step}")
+    run(*words)
+    assert curve(tmp_path / "out", "learning_rate") == curve(tmp_path / "whole", "learning_rate")
+    assert same(tmp_path / "whole", tmp_path / "out")
+
+
 def test_a_loss_that_is_not_finite_names_step_and_rows(run, monkeypatch):
     forward, calls = PairEncoder.forward, []
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import EvalPrediction, Trainer
+from transformers import EvalPrediction, Trainer, TrainerCallback
 
 from ..evaluation.retrieval import RetrievalResult, evaluate_retrieval
 from ..losses import alignment_loss, gather_pairs
@@ -98,6 +98,26 @@ class PairEncoder(nn.Module):
         return result
 
 
+class SaveAfterEvaluation(TrainerCallback):
+    """
+    Puts off the checkpoint of an epoch's last step until the epoch is evaluated.
+
+    Resumed from it, the trainer starts the next epoch: the evaluation, and what the learning rate makes of it, would be
+    left out, and the weights would differ from those of a run that was not stopped.
+    """
+
+    def __init__(self) -> None:
+        self.due = False
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if control.should_save and args.eval_strategy == "epoch" and state.epoch == int(state.epoch):
+            control.should_save, self.due = False, True
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.due:
+            control.should_save, self.due = True, False
+
+
 class AlignmentTrainer(Trainer):
     """
     `Trainer` with a loss over the pairs of all processes, validation by retrieval, and rows named where training fails.
@@ -110,6 +130,7 @@ class AlignmentTrainer(Trainer):
         self.settings = settings
         self.bad_rows: set[int] = set()
         super().__init__(model, compute_metrics=self.measure, **kwargs)
+        self.add_callback(SaveAfterEvaluation())
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
