@@ -414,3 +414,13 @@ def test_extractor_refuses_bad_sound():
         extractor(np.ones(399, dtype=np.float32), sampling_rate=RATE)
     with pytest.warns(UserWarning, match="all zeros"):
         extractor(np.zeros(800), sampling_rate=RATE)
+
+
+def test_window_of_a_whisper_repository_can_be_chosen(tmp_path):
+    WhisperFeatureExtractor().save_pretrained(tmp_path)
+    assert WhisperClipFeatureExtractor.from_pretrained(tmp_path).window == "pad30"
+    short = WhisperClipFeatureExtractor.from_pretrained(tmp_path, window="short")
+    assert short.window == "short"
+    assert short(np.ones(16_000, np.float32) / 2, 16_000)["input_features"].shape == (1, 1, 80, 100)
+    short.save_pretrained(tmp_path / "short")
+    assert WhisperClipFeatureExtractor.from_pretrained(tmp_path / "short").window == "short"

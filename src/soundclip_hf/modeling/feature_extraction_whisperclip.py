@@ -39,6 +39,12 @@ class WhisperClipFeatureExtractor(UnfetchedSoundMixin, WhisperFeatureExtractor):
         return {**super().to_dict(), "window": self.window}
 
     @classmethod
+    def from_dict(cls, feature_extractor_dict: dict[str, Any], **kwargs: Any) -> Any:
+        # The base class takes only those arguments that the file has, and a Whisper repository has no window.
+        given = {"window": kwargs.pop("window")} if "window" in kwargs else {}
+        return super().from_dict({**feature_extractor_dict, **given}, **kwargs)
+
+    @classmethod
     def from_whisper(
         cls, feature_extractor: WhisperFeatureExtractor | str | os.PathLike, **kwargs: Any
     ) -> "WhisperClipFeatureExtractor":
