@@ -3,11 +3,11 @@
 import pytest
 import torch
 from encoder_checks import check_bad_sounds, check_fresh_weights_are_finite, check_half_precision, randomise
-from tiny_models import VARIANTS, tiny_audio_config, tiny_sound_llava
+from tiny_models import VARIANTS, tiny_audio_config, tiny_llava, tiny_sound_llava
 from tiny_processors import picture, sound, tiny_image_processor, tiny_tokenizer
 from transformers import AutoModel, AutoProcessor
 
-import soundclip_hf  # noqa: F401  registers the Auto classes
+import soundclip_hf
 from soundclip_hf.modeling.configuration_audioclip import AudioClipConfig
 from soundclip_hf.modeling.configuration_clap import SoundClapConfig
 from soundclip_hf.modeling.configuration_imagebind import ImageBindAudioConfig
@@ -114,3 +114,23 @@ def test_hears_through_any_encoder(variant, name, tmp_path):
                 other = model(**swapped, sound_alignment=alignment).logits
             assert logits.isfinite().all()
             assert not torch.equal(logits[:, -1], other[:, -1]), f"{patches}, {alignment}: the sound is not heard"
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("adapter_only", [False, True], ids=["full", "adapter"])
+@pytest.mark.filterwarnings("ignore:.*padded to one clip")
+def test_a_half_precision_model_hears_the_same(name, adapter_only, tmp_path):
+    config, extractor = ENCODERS[name]
+    model = tiny_sound_llava("llava", sound={"audio_config": config})
+    tiny_llava("llava").save_pretrained(tmp_path / "base")
+    model.config.base_model_name_or_path = str(tmp_path / "base")
+    model.save_pretrained(tmp_path / "saved", **({"adapter_only": True} if adapter_only else {}))
+    half = soundclip_hf.SoundLlava.from_pretrained(tmp_path / "saved", dtype=torch.bfloat16)
+    assert half.dtype == torch.bfloat16
+    assert {parameter.dtype for parameter in half.model.audio_projection.parameters()} == {torch.float32}
+    rate = extractor.sampling_rate
+    inputs = extractor([sound(0.4, seed=1, rate=rate)], sampling_rate=rate, return_tensors="pt")
+    with torch.no_grad():
+        expected = model.get_audio_features(**inputs).pooler_output
+        heard = half.get_audio_features(**inputs.to(half.device, half.dtype)).pooler_output
+    assert torch.cosine_similarity(heard, expected).item() > 0.999

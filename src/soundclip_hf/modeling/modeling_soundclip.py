@@ -16,7 +16,7 @@ from ..losses import soundclip_loss
 from .configuration_soundclip import SoundClipConfig
 from .configuration_whisperclip import WhisperClipConfig
 from .dual_encoder_loading import DualEncoderLoadingMixin
-from .projector import AlignmentProjector
+from .projector import FLOAT32_MODULES, AlignmentProjector
 from .vision_tower import SoundClipVisionTower
 
 
@@ -57,7 +57,7 @@ class SoundClipPreTrainedModel(DualEncoderLoadingMixin, PreTrainedModel):
     _supports_flex_attn = True
     _supports_attention_backend = True
     # In bf16 the temperature would be off by 0.1 %.
-    _keep_in_fp32_modules_strict = ["audio_projection", "logit_scale"]
+    _keep_in_fp32_modules_strict = [*FLOAT32_MODULES, "logit_scale"]
 
     @classmethod
     def is_custom_code(cls) -> bool:

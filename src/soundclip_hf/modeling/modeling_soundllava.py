@@ -20,7 +20,7 @@ from transformers.utils import can_return_tuple
 from .adapter import AdapterLoadingMixin
 from .configuration_soundclip import SoundLlavaConfig
 from .outputs import SoundLlavaCausalLMOutputWithPast, SoundLlavaImageFeatures, SoundLlavaModelOutputWithPast
-from .projector import AlignmentProjector
+from .projector import FLOAT32_MODULES, AlignmentProjector
 from .slots import Slot, check_placeholders, pair_slots, plan_slots
 from .substitution import SoundInfo, assemble_slots
 from .vision_tower import SoundClipVisionTower
@@ -57,7 +57,7 @@ class SoundLlavaPreTrainedModel(AdapterLoadingMixin, PreTrainedModel):
     _supports_flex_attn = True
     _supports_attention_backend = True
     _can_compile_fullgraph = True
-    _keep_in_fp32_modules_strict = ["audio_projection"]
+    _keep_in_fp32_modules_strict = FLOAT32_MODULES
 
     @property
     def dtype(self) -> torch.dtype:

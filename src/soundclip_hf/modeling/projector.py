@@ -21,6 +21,11 @@ class Fp32LayerNorm(nn.LayerNorm):
         return F.layer_norm(x.float(), self.normalized_shape, self.weight.float(), self.bias.float(), self.eps)
 
 
+# For `_keep_in_fp32_modules_strict`: whole names, because CLAP's tower has a projection of its own called
+# audio_projection, which follows the tower's precision.
+FLOAT32_MODULES = [f"audio_projection.{name}" for name in ("fc1", "norm1", "fc2", "norm2", "fc3")]
+
+
 class AlignmentProjector(nn.Module):
     r"""
     The projector of appendix F.2, `f_a = W3 s(LN(W2 s(LN(W1 z_a))))`, with exact GELU and no norm on the output.
@@ -89,4 +94,4 @@ class AlignmentProjector(nn.Module):
         return F.pad(z_a.float(), (0, self.out_features - self.in_features))
 
 
-__all__ = ["AlignmentProjector"]
+__all__ = ["FLOAT32_MODULES", "AlignmentProjector"]
