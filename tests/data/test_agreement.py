@@ -1,6 +1,6 @@
 """Agreement: numbers worked out by hand, and formulas written another way."""
 
-import itertools
+import time
 
 import numpy as np
 import pytest
@@ -8,13 +8,13 @@ from ave2_rows import rows
 
 from soundclip_hf.data.agreement import (
     agreement,
-    bootstrap,
     cohen_kappa,
     compare,
+    compare_all,
     confusion,
     disagreement,
-    krippendorff_alpha,
 )
+from soundclip_hf.data.alpha import krippendorff_alpha
 from soundclip_hf.data.schema import SCORES
 
 
@@ -51,44 +51,6 @@ def test_quadratic_kappa_is_one_minus_a_ratio_of_mean_squares():
     assert cohen_kappa(confusion(a, b), "linear") == pytest.approx(expected)
 
 
-def slow_alpha(ratings, cost):
-    """Mean cost of pairs within rows over mean cost of all pairs, straight from the definition."""
-    units = [[value for value in column if not np.isnan(value)] for column in ratings.T]
-    units = [unit for unit in units if len(unit) > 1]
-    every = [value for unit in units for value in unit]
-    within = sum(sum(cost(x, y) for x, y in itertools.permutations(unit, 2)) / (len(unit) - 1) for unit in units)
-    between = sum(cost(x, y) for x, y in itertools.permutations(every, 2)) / (len(every) - 1)
-    return 1 - within / between
-
-
-def test_alpha_of_a_published_example():
-    """Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011), example C: four observers, twelve units."""
-    gap = np.nan
-    ratings = np.array(
-        [
-            [1, 2, 3, 3, 2, 1, 4, 1, 2, gap, gap, gap],
-            [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, gap, 3],
-            [gap, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, gap],
-            [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, gap],
-        ]
-    )
-    assert krippendorff_alpha(ratings, "unweighted") == pytest.approx(0.743, abs=5e-4)
-    assert krippendorff_alpha(ratings, "quadratic") == pytest.approx(0.849, abs=5e-4)
-    for weights, cost in (("unweighted", lambda x, y: x != y), ("linear", lambda x, y: abs(x - y))):
-        assert krippendorff_alpha(ratings, weights) == pytest.approx(slow_alpha(ratings, cost))
-
-
-def test_alpha_against_its_definition():
-    random = np.random.default_rng(1)
-    ratings = random.integers(0, 11, (3, 40)).astype(float)
-    ratings[random.random((3, 40)) < 0.3] = np.nan
-    assert krippendorff_alpha(ratings) == pytest.approx(slow_alpha(ratings, lambda x, y: (x - y) ** 2))
-    same = np.repeat(ratings[:1], 2, 0)
-    assert krippendorff_alpha(same) == pytest.approx(1)
-    assert np.isnan(krippendorff_alpha(np.full((2, 5), np.nan)))
-    assert np.isnan(krippendorff_alpha(np.full((2, 5), 3.0)))
-
-
 def test_compare_leaves_out_rows_that_lack_a_rating():
     a = np.array([8, 8, 9, 5, np.nan, 3])
     b = np.array([8, 9, 9, 2, 4, np.nan])
@@ -98,18 +60,11 @@ def test_compare_leaves_out_rows_that_lack_a_rating():
     assert found["prevalence"] == 3 / 8
     low, high = found["kappa_quadratic_ci"]
     assert low <= found["kappa_quadratic"] <= high
+    low, high = found["alpha_ordinal_ci"]
+    assert low <= found["alpha_ordinal"] <= high
     nothing = compare(np.array([np.nan]), np.array([1.0]), repeats=10)
     assert nothing["n"] == 0
     assert np.isnan(nothing["kappa_linear"])
-
-
-def test_the_bootstrap_covers_a_mean():
-    """95 % intervals of a mean are 2 x 1.96 standard errors wide."""
-    values = np.random.default_rng(2).normal(size=400)
-    low, high = bootstrap(lambda chosen: float(values[chosen].mean()), 400, repeats=2000)
-    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
-    assert low < values.mean() < high
-    assert bootstrap(lambda chosen: float(values[chosen].mean()), 400, repeats=2000) == (low, high)
 
 
 def test_agreement_of_tables():
@@ -124,6 +79,43 @@ def test_agreement_of_tables():
         agreement([*first, first[0]], second)
     with pytest.raises(ValueError, match="in common"):
         agreement(first[:5], second[:5])
+
+
+def test_three_raters_with_gaps():
+    gap = np.nan
+    ratings = np.array([[8, 7, 3, 9, gap, 5], [8, 7, 4, gap, 6, gap], [7, 7, 3, 9, gap, gap]])
+    found = compare_all(ratings, repeats=50)
+    assert (found["n"], found["raters"], found["given"]) == (4, 3, [4, 3, 4])
+    assert found["alpha_interval"] == pytest.approx(krippendorff_alpha(ratings, "interval"))
+    low, high = found["alpha_ordinal_ci"]
+    assert low <= found["alpha_ordinal"] <= high
+    assert [(pair["raters"], pair["n"], pair["exact"]) for pair in found["pairs"]] == [
+        ([0, 1], 3, 2 / 3),
+        ([0, 2], 4, 3 / 4),
+        ([1, 2], 3, 1 / 3),
+    ]
+    assert {pair["within_one"] for pair in found["pairs"]} == {1.0}
+
+
+def test_agreement_of_three_tables_takes_rows_that_two_have():
+    first = rows(60)
+    found = agreement(first[:30], first[20:50], first[40:], repeats=0)
+    assert found["temporal_alignment_score"]["n"] == 18  # rows 20-29 and 40-49, of which two have no scores
+    assert found["temporal_alignment_score"]["alpha_ordinal"] == 1
+    assert [pair["n"] for pair in found["temporal_alignment_score"]["pairs"]] == [9, 0, 9]
+    with pytest.raises(ValueError, match="two or more raters, not 1"):
+        agreement(first)
+
+
+def test_a_whole_data_set_takes_seconds():
+    random = np.random.default_rng(0)
+    a = random.integers(0, 11, 580_147).astype(float)
+    b = np.clip(a + random.integers(-1, 2, a.size), 0, 10)
+    start = time.perf_counter()
+    found = compare(a, b)
+    assert time.perf_counter() - start < 20
+    low, high = found["kappa_quadratic_ci"]
+    assert low < found["kappa_quadratic"] < high < low + 0.001
 
 
 def test_wrong_ratings():

@@ -6,15 +6,19 @@ saying which kappa: all three weightings are given here, as they can differ a lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from .alpha import METRICS, alpha_of, bootstrap, coincidences, rating_patterns
 from .schema import MAX_SCORE, SCORES
 
 WEIGHTS = ("unweighted", "linear", "quadratic")
 CATEGORIES = MAX_SCORE + 1
+OF_PAIRS = ("n", "exact", "within_one", "kappa_quadratic")
 
 
 def confusion(first: np.ndarray, second: np.ndarray, categories: int = CATEGORIES) -> np.ndarray:
@@ -52,55 +56,6 @@ def cohen_kappa(counts: np.ndarray, weights: str = "unweighted") -> float:
     return 1 - float((cost * shares).sum()) / expected if expected else float("nan")
 
 
-def krippendorff_alpha(ratings: np.ndarray, weights: str = "quadratic") -> float:
-    """Krippendorff's alpha of any number of raters with gaps.
-
-    Args:
-        ratings: `(raters, n)` float; NaN where a rater gave none. Rows with fewer than two ratings do not count.
-        weights: "unweighted" is the nominal metric, "quadratic" the interval metric; "linear" the distance itself.
-
-    Returns:
-        At most 1; NaN if there is nothing to compare, or only one score was ever given.
-    """
-    known = ~np.isnan(ratings)
-    paired = known.sum(0) >= 2
-    values, known = np.where(known, ratings, 0)[:, paired].astype(np.int64), known[:, paired]
-    if values.size == 0:
-        return float("nan")
-    categories = max(CATEGORIES, int(values.max()) + 1)
-    if values.min() < 0:
-        raise ValueError("a rating is negative")
-    # (n, categories): how often each score was given to each row.
-    each = np.zeros((values.shape[1], categories))
-    for rater, there in zip(values, known):
-        each[np.flatnonzero(there), rater[there]] += 1
-    count = each.sum(1, keepdims=True)
-    coincidence = (each / (count - 1)).T @ each - np.diag((each / (count - 1)).sum(0))
-    marginal = coincidence.sum(1)
-    total = marginal.sum()
-    cost = disagreement(categories, weights)
-    expected = float(marginal @ cost @ marginal) / (total - 1)
-    return 1 - float((coincidence * cost).sum()) / expected if expected else float("nan")
-
-
-def bootstrap(
-    statistic: Callable[[np.ndarray], float], n: int, *, repeats: int = 1000, level: float = 0.95, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile interval of a statistic over resampled rows; (NaN, NaN) if it is never defined.
-
-    Args:
-        statistic: Takes row numbers `(n,)`, with repetitions; where it is NaN, that sample is left out.
-        n: Number of rows.
-    """
-    random = np.random.default_rng(seed)
-    values = np.array([statistic(random.integers(0, n, n)) for _ in range(repeats if n else 0)])
-    values = values[~np.isnan(values)]
-    if not len(values):
-        return float("nan"), float("nan")
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
 def compare(first: np.ndarray, second: np.ndarray, *, repeats: int = 1000, seed: int = 0) -> dict[str, Any]:
     """Agreement of two ratings of the same rows.
 
@@ -109,9 +64,9 @@ def compare(first: np.ndarray, second: np.ndarray, *, repeats: int = 1000, seed:
         repeats: Bootstrap samples for the 95 % intervals; 0 leaves them out.
 
     Returns:
-        `n` compared rows; `exact` and `within_one` as shares; `kappa_*` and `alpha` (interval metric), `*_ci` their
-        intervals; `mean_a`, `mean_b`, `prevalence`: share of the commonest score. Kappa is low or undefined, however
-        well raters agree, where that is near 1.
+        `n` compared rows; `exact` and `within_one` as shares; `kappa_*` and `alpha_*`, Krippendorff's alpha in three
+        metrics; `*_ci` the intervals of the kappas and of the ordinal alpha; `mean_a`, `mean_b`; `prevalence`: share of
+        the commonest score. Kappa is low or undefined, however well raters agree, where that is near 1.
     """
     both = ~(np.isnan(first) | np.isnan(second))
     a, b = first[both].astype(np.int64), second[both].astype(np.int64)
@@ -126,48 +81,89 @@ def compare(first: np.ndarray, second: np.ndarray, *, repeats: int = 1000, seed:
         found[f"kappa_{weights}"] = cohen_kappa(counts, weights)
         if repeats:
             found[f"kappa_{weights}_ci"] = bootstrap(
-                lambda rows, weights=weights: cohen_kappa(confusion(a[rows], b[rows]), weights),  # type: ignore[misc]
-                n,
+                lambda drawn, weights=weights: cohen_kappa(drawn, weights),  # type: ignore[misc]
+                counts,
                 repeats=repeats,
                 seed=seed,
             )
-    given = np.bincount(np.concatenate([a, b]), minlength=CATEGORIES)
+    given = counts.sum(0) + counts.sum(1)
     return found | {
-        "alpha": krippendorff_alpha(np.stack([a, b]).astype(float)),
+        **_alphas(np.stack([a, b]).astype(float), repeats, seed),
         "mean_a": float(a.mean()) if n else float("nan"),
         "mean_b": float(b.mean()) if n else float("nan"),
         "prevalence": float(given.max() / given.sum()) if n else float("nan"),
     }
 
 
+def compare_all(ratings: np.ndarray, *, repeats: int = 1000, seed: int = 0) -> dict[str, Any]:
+    """Agreement of three or more raters, of whom not all need to have rated every row.
+
+    Args:
+        ratings: `(raters, n)` float in 0..10; NaN where there is none. Rows with fewer than two ratings do not count.
+        repeats: Bootstrap samples for the 95 % interval; 0 leaves it out.
+
+    Returns:
+        `n` compared rows; `raters`; `given`, how many of these rows each rater rated; `alpha_*` and its interval, as of
+        `compare`; `pairs`: for each two raters, numbered from 0, their `n`, `exact`, `within_one`, `kappa_quadratic`.
+    """
+    known = ~np.isnan(ratings)
+    paired = known.sum(0) >= 2
+    pairs = []
+    for one, other in combinations(range(len(ratings)), 2):
+        found = compare(ratings[one], ratings[other], repeats=0)
+        pairs.append({"raters": [one, other]} | {name: found[name] for name in OF_PAIRS})
+    return {
+        "n": int(paired.sum()),
+        "raters": len(ratings),
+        "given": known[:, paired].sum(1).tolist(),
+        **_alphas(ratings, repeats, seed),
+        "pairs": pairs,
+    }
+
+
 def agreement(
-    first: Sequence[Mapping[str, Any]],
-    second: Sequence[Mapping[str, Any]],
-    *,
-    key: str = "sample_id",
-    repeats: int = 1000,
-    seed: int = 0,
+    *sides: Sequence[Mapping[str, Any]], key: str = "sample_id", repeats: int = 1000, seed: int = 0
 ) -> dict[str, dict[str, Any]]:
-    """`compare` for each of the five scores, over rows that both sides have.
+    """`compare` of two sides, `compare_all` of more, for each of the five scores, over rows that two sides have.
 
     Raises:
-        ValueError: No row in common, or a key that comes twice on one side.
+        ValueError: Fewer than two sides, no row in common, or a key that comes twice on one side.
     """
-    sides = []
-    for rows in (first, second):
-        side = {row[key]: row for row in rows}
-        if len(side) < len(rows):
-            raise ValueError(f"{len(rows) - len(side)} rows repeat a {key}; each may come once")
-        sides.append(side)
-    common = [name for name in sides[0] if name in sides[1]]
+    if len(sides) < 2:
+        raise ValueError(f"agreement needs two or more raters, not {len(sides)}")
+    tables = []
+    for rows in sides:
+        table = {row[key]: row for row in rows}
+        if len(table) < len(rows):
+            raise ValueError(f"{len(rows) - len(table)} rows repeat a {key}; each may come once")
+        tables.append(table)
+    seen = Counter(name for table in tables for name in table)
+    common = [name for name, count in seen.items() if count > 1]
     if not common:
-        raise ValueError(f"the two sides have no {key} in common")
-    columns = {score: [np.array([_number(side[name][score]) for name in common]) for side in sides] for score in SCORES}
-    return {score: compare(a, b, repeats=repeats, seed=seed) for score, (a, b) in columns.items()}
+        raise ValueError(f"the sides have no {key} in common")
+    compared = {}
+    for score in SCORES:
+        ratings = np.array([[_number(table.get(name, {}).get(score)) for name in common] for table in tables])
+        if len(tables) == 2:
+            compared[score] = compare(*ratings, repeats=repeats, seed=seed)
+        else:
+            compared[score] = compare_all(ratings, repeats=repeats, seed=seed)
+    return compared
+
+
+def _alphas(ratings: np.ndarray, repeats: int, seed: int) -> dict[str, Any]:
+    patterns, counts = rating_patterns(ratings)
+    together = coincidences(patterns, counts)
+    found: dict[str, Any] = {f"alpha_{metric}": alpha_of(together, metric) for metric in METRICS}
+    if repeats:
+        found["alpha_ordinal_ci"] = bootstrap(
+            lambda drawn: alpha_of(coincidences(patterns, drawn), "ordinal"), counts, repeats=repeats, seed=seed
+        )
+    return found
 
 
 def _number(score: Any) -> float:
     return float("nan") if score is None else float(score)
 
 
-__all__ = ["WEIGHTS", "agreement", "bootstrap", "cohen_kappa", "compare", "confusion", "krippendorff_alpha"]
+__all__ = ["WEIGHTS", "agreement", "cohen_kappa", "compare", "compare_all", "confusion"]
