@@ -2,13 +2,17 @@
 
 import typer
 
-from .ave2_looking import agreement, stats, verify
-from .ave2_making import judge, segment
+from .ave2_asking import annotate, judge
+from .ave2_looking import stats, verify
+from .ave2_making import segment
+from .ave2_rating import agreement, sample
 
 ave2 = typer.Typer(help="Audio-visual data sets in AVE-2's form: cut, judge, check, count.", no_args_is_help=True)
 ave2.command()(segment)
+ave2.command()(annotate)
 ave2.command()(judge)
 ave2.command()(stats)
+ave2.command()(sample)
 ave2.command()(agreement)
 ave2.command()(verify)
 

@@ -1,62 +1,46 @@
-"""`soundclip ave2 stats`, `agreement` and `verify`: what is in a table, and whether it holds together."""
+"""`soundclip ave2 stats` and `verify`: what is in a table, and whether it holds together."""
 
-import math
+import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from .ave2_making import Debug, Json, Table
-from .output import FAILED, UsageError, reporting, result
+from .ave2_rating import finite, short
+from .output import FAILED, note, reporting, result
 
 
-def stats(table: Table, as_json: Json = False, debug: Debug = False) -> None:
-    """Count what the paper counts, with its numbers beside ours."""
-    with reporting(debug):
-        from ..data.statistics import COLUMNS, PAPER, statistics
-        from ..data.tables import read_batches
-
-        counted = statistics(read_batches(table, COLUMNS))
-        if as_json:
-            result(_finite(counted.report()))
-            return
-        print(f"{'':<48}{'here':>12}{'paper':>12}")
-        for name, value in counted.numbers().items():
-            print(f"{name:<48}{_short(value):>12}{_short(PAPER[name]) if name in PAPER else '':>12}")
-
-
-def agreement(
-    first: Table,
-    second: Table,
-    key: Annotated[str, typer.Option(help="Column that names a row on both sides.")] = "sample_id",
-    repeats: Annotated[int, typer.Option(min=0, help="Bootstrap samples for the intervals.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+def stats(
+    table: Table,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw score histograms into this .png, .svg or .pdf; the numbers go beside it.")
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Compare two ratings of the same rows: Cohen's kappa in three weightings, exact and within one, alpha."""
+    """Count what the paper counts, with its numbers beside ours."""
     with reporting(debug):
-        from ..data.agreement import agreement as compare
-        from ..data.schema import SCORES
-        from ..data.tables import read_rows
+        from ..data.statistics import COLUMNS, PAPER, statistics
+        from ..data.tables import read_batches, replacing
 
-        sides = []
-        for table in (first, second):
-            rows = list(read_rows(table))
-            if rows and key not in rows[0]:
-                raise UsageError(f"--key {key}: {table} has no such column")
-            sides.append([{name: row[name] for name in (key, *SCORES)} for row in rows])
-        for score, found in compare(*sides, key=key, repeats=repeats, seed=seed).items():
-            if as_json:
-                result(_finite({"score": score, **found}))
-            else:
-                kappas = "  ".join(f"{name} {_short(found[f'kappa_{name}'])}" for name in _KAPPAS)
-                print(
-                    f"{score:<32} n {found['n']:>7}  exact {found['exact']:.3f}  ±1 {found['within_one']:.3f}  {kappas}"
-                )
+        counted = statistics(read_batches(table, COLUMNS))
+        report = finite(counted.report())
+        if plot is not None:
+            from ..data.histograms import draw_histograms
 
-
-_KAPPAS = ("unweighted", "linear", "quadratic")
+            numbers = plot.with_suffix(".json")
+            with replacing(numbers) as partial:
+                partial.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            # From the file, so that the picture can be drawn again from what was published.
+            draw_histograms(json.loads(numbers.read_text(encoding="utf-8")), plot, table.name)
+            note(f"histograms in {plot}, their numbers in {numbers}")
+        if as_json:
+            result(report)
+            return
+        print(f"{'':<48}{'here':>12}{'paper':>12}")
+        for name, value in counted.numbers().items():
+            print(f"{name:<48}{short(value):>12}{short(PAPER[name]) if name in PAPER else '':>12}")
 
 
 def verify(
@@ -93,17 +77,4 @@ def verify(
             raise typer.Exit(FAILED)
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: what is not defined is null."""
-    if isinstance(value, dict):
-        return {name: _finite(entry) for name, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _short(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
-
-
-__all__ = ["agreement", "stats", "verify"]
+__all__ = ["stats", "verify"]

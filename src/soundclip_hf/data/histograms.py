@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .schema import DIMENSIONS, MAX_SCORE
+from .tables import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,13 +59,11 @@ def draw_histograms(report: Mapping[str, Any], path: str | Path, title: str) -> 
         ax.set_ylabel("share of scored rows (%)")
     for ax in axes[1]:
         ax.set_xlabel("score")
-    figure.suptitle(f"{title}: {numbers.get('rows', 0):,} rows, {numbers.get('judged', 0):,} with all five scores")
-    partial = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
-    try:
-        figure.savefig(partial, dpi=150)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    figure.suptitle(
+        f"{title}: {numbers.get('rows', 0):,} rows, {numbers.get('judged', 0):,} with all five scores", wrap=True
+    )
+    with replacing(target) as partial:
+        figure.savefig(partial, dpi=150, format=target.suffix[1:])
 
 
 def _panel(ax: Axes, counts: np.ndarray, values: np.ndarray, width: float, name: str) -> None:

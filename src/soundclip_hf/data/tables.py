@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,22 +90,29 @@ def write_parquet(rows: Iterable[Mapping[str, Any]], path: str | Path) -> int:
     import pyarrow.parquet
 
     target, count = Path(path), 0
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     schema = features().arrow_schema
     source = iter(rows)
+    with replacing(target) as partial, pyarrow.parquet.ParquetWriter(partial, schema, compression="zstd") as writer:
+        while part := list(islice(source, BATCH_ROWS)):
+            table = [{name: _coded(name, value) for name, value in row.items()} for row in part]
+            try:
+                writer.write_table(pyarrow.Table.from_pylist(table, schema=schema))
+            except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
+                raise ValueError(f"{target}: a row does not fit the schema ({error}); validate it") from error
+            count += len(part)
+    return count
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary name in the same folder to write to, which gets the name `path` when the block ends without error."""
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        with pyarrow.parquet.ParquetWriter(partial, schema, compression="zstd") as writer:
-            while part := list(islice(source, BATCH_ROWS)):
-                table = [{name: _coded(name, value) for name, value in row.items()} for row in part]
-                try:
-                    writer.write_table(pyarrow.Table.from_pylist(table, schema=schema))
-                except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
-                    raise ValueError(f"{target}: a row does not fit the schema ({error}); validate it") from error
-                count += len(part)
+        yield partial
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
-    return count
 
 
 def _parquet(file: Path, columns: list[str] | None) -> Iterator[pyarrow.RecordBatch]:
@@ -137,4 +145,4 @@ def _coded(name: str, value: Any) -> Any:
     return LABELS[name].index(value) if name in LABELS and value in LABELS[name] else value
 
 
-__all__ = ["files", "read_batches", "read_rows", "write_parquet"]
+__all__ = ["files", "read_batches", "read_rows", "replacing", "write_parquet"]

@@ -1,0 +1,76 @@
+"""`soundclip ave2 stats --plot`, `sample` and `agreement` of several raters."""
+
+import csv
+import json
+
+import pytest
+from ave2_rows import rows
+
+from soundclip_hf.data.rating_sheet import SHEET_COLUMNS
+from soundclip_hf.data.schema import SCORES
+from soundclip_hf.data.tables import write_parquet
+
+pytest.importorskip("pyarrow")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    path = tmp_path_factory.mktemp("judged") / "table.parquet"
+    write_parquet(rows(120), path)
+    return path
+
+
+def test_stats_draws_and_leaves_the_numbers(soundclip, table, tmp_path):
+    pytest.importorskip("matplotlib")
+    outcome = soundclip("ave2", "stats", table, "--plot", tmp_path / "scores.png", "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert json.loads((tmp_path / "scores.json").read_text()) == outcome.rows[0]
+    assert (tmp_path / "scores.png").read_bytes().startswith(b"\x89PNG")
+    assert "scores.png" in outcome.stderr
+    wrong = soundclip("ave2", "stats", table, "--plot", tmp_path / "scores.txt")
+    assert (wrong.code, "a picture is a .png" in wrong.error) == (1, True)
+
+
+def test_sample_fill_in_compare(soundclip, table, tmp_path):
+    sheet = tmp_path / "sheet.csv"
+    outcome = soundclip("ave2", "sample", table, "--out", sheet, "--per-type", 3, "--seed", 4, "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert (outcome.rows[0]["rows"], outcome.rows[0]["table"]["all"]) == (24, 15)
+    with sheet.open(encoding="utf-8-sig", newline="") as file:
+        drawn = list(csv.DictReader(file))
+    raters = []
+    for number in range(2):
+        path = tmp_path / f"rater{number}.csv"
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, SHEET_COLUMNS)
+            writer.writeheader()
+            writer.writerows(
+                row | dict.fromkeys(SCORES, (place + number) % 11) for place, row in enumerate(drawn)
+            )
+        raters.append(path)
+    two = soundclip("ave2", "agreement", raters[0], table, "--repeats", 20, "--json")
+    assert [row["score"] for row in two.rows] == list(SCORES)
+    assert two.rows[0]["n"] == 24
+    three = soundclip("ave2", "agreement", *raters, table, "--repeats", 20, "--json")
+    assert three.rows[0]["given"] == [24, 24, 24]
+    assert three.rows[0]["pairs"][0]["exact"] == 0
+    low, high = three.rows[0]["alpha_ordinal_ci"]
+    assert low <= three.rows[0]["alpha_ordinal"] <= high
+    text = soundclip("ave2", "agreement", *raters, table, "--repeats", 20).stdout
+    assert f"alpha {three.rows[0]['alpha_ordinal']:.4f} ({low:.4f} to {high:.4f})" in text
+
+
+def test_sample_says_which_types_are_rare(soundclip, table, tmp_path):
+    outcome = soundclip("ave2", "sample", table, "--out", tmp_path / "sheet.csv", "--per-type", 100)
+    assert outcome.code == 0
+    assert "warning: all:" in outcome.stderr
+    assert "of 100 rows" in outcome.stderr
+
+
+def test_wrong_arguments(soundclip, table, tmp_path):
+    one = soundclip("ave2", "agreement", table)
+    assert (one.code, "needs two or more tables" in one.error) == (2, True)
+    sheet = soundclip("ave2", "sample", table, "--out", tmp_path / "sheet.xlsx")
+    assert (sheet.code, "a sheet is a .csv file" in sheet.error) == (2, True)
+    key = soundclip("ave2", "agreement", table, table, "--key", "id")
+    assert (key.code, "has no column 'id'" in key.error) == (1, True)
