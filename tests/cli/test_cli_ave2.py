@@ -7,7 +7,9 @@ from ave2_rows import rows
 from chat_server import chat_server, completion, good
 from media_files import grey_frames, tone, write_media
 
+from soundclip_hf.data.dead_letters import read_dead_letters
 from soundclip_hf.data.rubric import Rubric
+from soundclip_hf.data.schema import complete
 from soundclip_hf.data.tables import read_rows, write_parquet
 
 pytest.importorskip("pyarrow")
@@ -72,15 +74,69 @@ def test_judge_then_stats_and_agreement(soundclip, tmp_path, table):
     assert never["kappa_linear"] is None  # one score throughout
 
 
-def test_failed_judgements_are_reported(soundclip, tmp_path, table):
-    out = tmp_path / "judged.parquet"
+def test_failed_judgements_are_reported_and_asked_again(soundclip, tmp_path):
+    out, table = tmp_path / "judged.parquet", tmp_path / "table.parquet"
+    write_parquet([row | {"audio_caption": f"sound {number}"} for number, row in enumerate(rows(60))], table)
     with chat_server(lambda number, body: completion("no")) as asked:
         outcome = soundclip("ave2", "judge", table, "--out", out, "--base-url", asked.url, "--model", "m")
     assert outcome.code == 1
     assert "60" in outcome.stderr
-    letters = (tmp_path / "judged.parquet.dead.jsonl").read_text().splitlines()
-    assert {json.loads(line)["failure"] for line in letters} == {"unusable"}
+    letters = tmp_path / "judged.parquet.dead.parquet"
+    assert {letter["error"] for letter in read_dead_letters(letters)} == {"unusable"}
     assert {row["overall_score"] for row in read_rows(out)} == {None}
+    with chat_server(lambda number, body: completion(good() if number < 50 else "no")) as asked:
+        again = ["ave2", "judge", letters, "--out", out, "--base-url", asked.url, "--model", "m", "--concurrency", 1]
+        outcome = soundclip(*again, "--json")
+        assert outcome.code == 1
+        assert (outcome.rows[0]["rows"], outcome.rows[0]["judged"]) == (60, 50)
+    assert [row["overall_score"] is None for row in read_rows(out)] == [False] * 50 + [True] * 10
+    assert [letter["attempts"] for letter in read_dead_letters(letters)] == [4] * 10
+    lost = soundclip("ave2", "judge", letters, "--out", tmp_path / "x.parquet", "--base-url", "x", "--model", "m")
+    assert "x.parquet does not exist" in lost.error
+
+
+def test_annotate_then_judge_the_clips(soundclip, tmp_path):
+    """Pictures go to one model and sounds to another; neither gets the other's evidence, the judge gets both."""
+    media = tmp_path / "clips"
+    media.mkdir()
+    made = [complete({"youtube_id": f"v{number}", "segment": 1}) for number in range(3)]
+    for row in made[:2]:
+        write_media(media / f"{row['sample_id']}.mp4", video="libx264", audio="aac")
+    write_parquet(made, tmp_path / "rows.parquet")
+
+    def reply(number, body):
+        kinds = {part["type"] for part in body["messages"][1]["content"]}
+        if body["model"] == "eyes":
+            assert kinds == {"text", "image_url"}
+            return completion({"video_caption": "a grey wall"})
+        if body["model"] == "ears":
+            assert kinds == {"text", "input_audio"}
+            return completion({"audio_caption": "a tone", "speech_content": "", "environmental_audio": "tone"})
+        assert kinds == {"text", "image_url", "input_audio"}
+        return completion(good())
+
+    with chat_server(reply) as asked:
+        out = tmp_path / "annotated.parquet"
+        to = ["--base-url", asked.url, "--media", media, "--json"]
+        arguments = [tmp_path / "rows.parquet", "--out", out, "--video-model", "eyes", "--audio-model", "ears", *to]
+        outcome = soundclip("ave2", "annotate", *arguments)
+        assert outcome.code == 1
+        assert outcome.rows[0]["failed"] == {"video_caption: no_evidence": 1, "audio_caption: no_evidence": 1}
+        found = list(read_rows(out))
+        assert [row["video_caption"] for row in found] == ["a grey wall", "a grey wall", None]
+        assert json.loads(found[0]["extra"])["captions"]["audio_caption"]["model"] == "judge-1 (fp)"
+        assert soundclip("ave2", "annotate", *arguments).rows[0]["requests"] == 0
+        judged = tmp_path / "judged.parquet"
+        outcome = soundclip("ave2", "judge", out, "--out", judged, "--mode", "media", "--model", "both", *to)
+        assert outcome.rows[0]["judged"] == 2
+        found = list(read_rows(judged))
+        assert [row["judge_mode"] for row in found] == ["media"] * 3
+        assert [row["overall_score"] for row in found] == pytest.approx([8.4, 8.4, None])
+    (tmp_path / "own.csv").write_text('sample_id,text\nv2_01,"a bird, far away"\n')
+    own = ["--captions", tmp_path / "own.csv", "--column", "video_caption=text", "--json"]
+    outcome = soundclip("ave2", "annotate", out, "--out", tmp_path / "own.parquet", *own)
+    assert outcome.code == 0, outcome.stderr
+    assert [row["video_caption"] for row in read_rows(tmp_path / "own.parquet")][2] == "a bird, far away"
 
 
 def test_verify_finds_leaks_mixed_prompts_and_bad_rows(soundclip, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from chat_server import chat_server, completion, good
 
 from soundclip_hf.data.chat_client import Server, ServerError
+from soundclip_hf.data.dead_letters import earlier_attempts, is_dead_letters, read_dead_letters
 from soundclip_hf.data.judge import Judge
 from soundclip_hf.data.rubric import Rubric
 from soundclip_hf.data.schema import FLAGS, REASONS, SCORES, SOURCES
@@ -25,7 +26,7 @@ def rows(count):
 
 
 def judge(asked, **options):
-    own = {name: options.pop(name) for name in ("rubric", "cache", "dead_letters") if name in options}
+    own = {name: options.pop(name) for name in ("rubric", "cache", "dead_letters", "earlier") if name in options}
     server = Server(asked.url, "judge", **{"backoff": 0.01, "timeout": 5.0, **options})
     return Judge(server, **own)
 
@@ -102,7 +103,7 @@ def test_retry_after_holds_back_all_requests():
 
 
 def test_trouble_that_lasts_gives_null_and_a_dead_letter(tmp_path):
-    letters = tmp_path / "dead.jsonl"
+    letters = tmp_path / "dead.parquet"
 
     def reply(number, body):
         return (500, {}, "down") if number_of(body) == 1 else completion(good([0] * 5))
@@ -116,11 +117,36 @@ def test_trouble_that_lasts_gives_null_and_a_dead_letter(tmp_path):
     assert failed["segment_type"] is None
     assert made[0].row["overall_score"] == 0  # a score of zero is a score
     assert list(validate(done.row for done in made)) == []
-    (letter,) = [json.loads(line) for line in letters.read_text().splitlines()]
-    assert (letter["sample_id"], letter["failure"]) == ("video1_01", "server")
+    assert is_dead_letters(letters)
+    (letter,) = read_dead_letters(letters)
+    assert (letter["sample_id"], letter["step"], letter["error"]) == ("video1_01", "judge", "server")
+    assert letter["attempts"] == 3
     assert "3 attempts failed" in letter["detail"]
     assert "HTTP 500: down" in letter["detail"]
-    assert letter["judge_prompt_sha256"] == Rubric().sha256
+    assert letter["prompt_sha256"] == Rubric().sha256
+    assert letter["row"] == failed
+
+
+def test_dead_letters_are_asked_again_and_count_on(tmp_path):
+    letters = tmp_path / "dead.parquet"
+    with chat_server(lambda number, body: (500, {}, "down")) as asked:
+        list(judge(asked, attempts=2, dead_letters=letters).judge(rows(2)))
+    assert [letter["attempts"] for letter in read_dead_letters(letters)] == [2, 2]
+
+    def reply(number, body):
+        return completion(good()) if number_of(body) == 0 else (500, {}, "still down")
+
+    with chat_server(reply) as asked:
+        again = [letter["row"] for letter in read_dead_letters(letters)]
+        earlier = earlier_attempts(letters)
+        made = list(judge(asked, attempts=3, dead_letters=letters, earlier=earlier).judge(again))
+    assert [done.failure for done in made] == [None, "server"]
+    (letter,) = read_dead_letters(letters)
+    assert (letter["sample_id"], letter["attempts"]) == ("video1_01", 5)
+    with chat_server(lambda number, body: completion(good())) as asked:
+        list(judge(asked, dead_letters=letters).judge([letter["row"]]))
+    assert not letters.exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_one_turn_repairs_a_bad_answer():
@@ -243,6 +269,17 @@ def test_the_budget_is_never_exceeded():
     assert used.requests == len(asked.bodies) == done
     with pytest.raises(ValueError, match="budget needs"):
         list(judge(asked, budget=1.0).judge(rows(1)))
+
+
+def test_the_budget_holds_over_runs_that_share_a_cache(tmp_path):
+    prices = {"input_price": 10.0, "output_price": 100.0, "max_tokens": 60, "cache": tmp_path / "answers.sqlite"}
+    with chat_server(lambda number, body: completion(good())) as asked:
+        done = 0
+        for _ in range(3):
+            used = judge(asked, budget=0.05, **prices)
+            done += sum(made.failure is None and not made.cached for made in used.judge(rows(20)))
+    assert done == len(asked.bodies)
+    assert 0.03 < done * (100 * 10 + 50 * 100) / 1e6 <= 0.05
 
 
 def test_rows_without_captions_are_not_asked_about():

@@ -1,11 +1,11 @@
-"""`soundclip ave2 segment` and `judge`: videos to clips, clips with captions to scores."""
+"""`soundclip ave2 segment`: videos to clips."""
 
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -65,86 +65,10 @@ def segment(
             raise typer.Exit(FAILED)
 
 
-def judge(
-    table: Table,
-    out: Annotated[Path, typer.Option(help="Parquet file of the judged rows; it appears when all are done.")],
-    base_url: Annotated[str, typer.Option(help="Of an OpenAI-compatible server, with /v1.")],
-    model: Annotated[str, typer.Option(help="As the server calls it.")],
-    api_key_env: Annotated[str, typer.Option(help="Variable that holds the key, if there is one.")] = "OPENAI_API_KEY",
-    cache: Annotated[Path | None, typer.Option(help="File of answers.  [default: OUT with .answers.sqlite]")] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 8,
-    requests_per_minute: Annotated[float | None, typer.Option(min=0.01)] = None,
-    tokens_per_minute: Annotated[float | None, typer.Option(min=1)] = None,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for an answer.")] = 120.0,
-    attempts: Annotated[int, typer.Option(min=1, help="Tries per answer.")] = 6,
-    max_cost: Annotated[float | None, typer.Option(min=0.0, help="Needs the prices.")] = None,
-    input_price: Annotated[float, typer.Option(min=0.0, help="Per million tokens.")] = 0.0,
-    output_price: Annotated[float, typer.Option(min=0.0, help="Per million tokens.")] = 0.0,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """
-    Score captions in five dimensions. A judgement that fails is null; OUT with .dead.jsonl says why.
-
-    A run that was stopped asks only for what it had no answer to. The prompt is our own wording: the authors' was
-    never published.
-    """
-    with reporting(debug):
-        if max_cost is not None and not (input_price or output_price):
-            raise UsageError("--max-cost needs --input-price and --output-price, per million tokens")
-
-        from ..data.chat_client import Server, ServerError
-        from ..data.judge import Judge, Judgement
-        from ..data.tables import read_rows, write_parquet
-
-        server = Server(
-            base_url,
-            model,
-            os.environ.get(api_key_env),
-            concurrency=concurrency,
-            timeout=timeout,
-            attempts=attempts,
-            requests_per_minute=requests_per_minute,
-            tokens_per_minute=tokens_per_minute,
-            seed=seed,
-            budget=max_cost,
-            input_price=input_price,
-            output_price=output_price,
-        )
-        count = sum(1 for _ in read_rows(table))
-        letters = out.with_name(f"{out.name}.dead.jsonl")
-        letters.unlink(missing_ok=True)
-        judging = Judge(server, cache=cache or out.with_name(f"{out.name}.answers.sqlite"), dead_letters=letters)
-        failures, cached = Counter[str](), 0
-
-        def rows(judged: Iterator[Judgement]) -> Iterator[dict[str, Any]]:
-            nonlocal cached
-            for done in with_progress(judged, count, "judging"):
-                failures.update([done.failure] if done.failure else [])
-                cached += done.cached
-                yield done.row
-
-        try:
-            written = write_parquet(rows(judging.judge(read_rows(table))), out)
-        except ServerError as error:
-            raise CliError(str(error)) from error
-        failed = sum(failures.values())
-        found = {"rows": written, "judged": written - failed, "cached": cached, "failed": dict(failures)}
-        found |= {"requests": judging.requests, "cost": judging.spent, "prompt_sha256": judging.rubric.sha256}
-        if as_json:
-            result(found)
-        else:
-            print(f"{found['judged']} of {written} rows judged with {judging.requests} requests, in {out}")
-        if failed:
-            note(f"failed: {dict(failures)}; see {letters}")
-            raise typer.Exit(FAILED)
-
-
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     os.replace(partial, path)
 
 
-__all__ = ["Debug", "Json", "Table", "judge", "segment"]
+__all__ = ["Debug", "Json", "Table", "segment"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from .media_parts import tokens_of
 from .rate_limits import Budget, Pause, TokenBucket, retry_after
 
 if TYPE_CHECKING:
@@ -24,11 +25,11 @@ class ServerError(RuntimeError):
 
 
 class NoAnswerError(Exception):
-    """This request got no answer; `reason` is "server", "refused" or "budget"."""
+    """This request got no answer; `reason` is "server", "refused" or "budget", `attempts` how often it was sent."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, attempts: int = 0) -> None:
         super().__init__(detail)
-        self.reason = reason
+        self.reason, self.attempts = reason, attempts
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Server:
         requests_per_minute, tokens_per_minute: Limits that the client keeps by itself; None means none.
         max_tokens: Of an answer.
         seed: Sent along; servers promise at most "mostly" the same answer.
-        budget: Most that all answers together may cost; needs prices.
+        budget: Most that all answers together may cost, those of earlier runs with the same cache included; needs
+            prices.
         input_price, output_price: Per million tokens.
     """
 
@@ -72,12 +74,20 @@ class Server:
 
 @dataclass(frozen=True)
 class Answer:
-    """`text` as the model wrote it; `model` as the server names itself, with its fingerprint if it has one."""
+    """What a model said.
+
+    Attributes:
+        text: As the model wrote it.
+        model: As the server names itself, with its fingerprint if it has one.
+        input_tokens, output_tokens: As the server counts them.
+        attempts: Requests that it took.
+    """
 
     text: str
     model: str
     input_tokens: int = 0
     output_tokens: int = 0
+    attempts: int = 1
 
 
 class ChatClient:
@@ -100,6 +110,7 @@ class ChatClient:
         self.pause = Pause()
         self.random = random.Random(server.seed)
         self.sent = 0
+        self.unusable: ServerError | None = None
 
     async def __aenter__(self) -> ChatClient:
         import httpx
@@ -129,17 +140,23 @@ class ChatClient:
             NoAnswerError: All attempts failed, the server refused this request, or the budget is used up.
             ServerError: It makes no sense to ask this server anything.
         """
-        estimate = sum(len(str(message["content"])) for message in messages) // CHARACTERS_PER_TOKEN
+        estimate = sum(tokens_of(message["content"], CHARACTERS_PER_TOKEN) for message in messages)
         http = await self.free.get()
         try:
+            if self.unusable is not None:  # another request has found out while this one waited
+                raise self.unusable
             reserved = self.budget.reserve(estimate, self.server.max_tokens)
             if reserved is None:
                 raise NoAnswerError("budget", f"the budget of {self.server.budget:g} is used up")
             used = (0, 0)
             try:
                 answer = await self._ask(http, messages, estimate)
-                used = (answer.input_tokens or estimate, answer.output_tokens)
+                answer = replace(answer, input_tokens=answer.input_tokens or estimate)
+                used = (answer.input_tokens, answer.output_tokens)
                 return answer
+            except ServerError as error:
+                self.unusable = error
+                raise
             finally:
                 self.budget.settle(reserved, *used)
         finally:
@@ -171,12 +188,15 @@ class ChatClient:
                 continue
             if reply.status_code == 200:
                 try:
-                    return _answer(reply.json(), self.server.model)
+                    return replace(_answer(reply.json(), self.server.model), attempts=attempt + 1)
+                except NoAnswerError as error:
+                    raise NoAnswerError(error.reason, str(error), attempt + 1) from None
                 except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
                     failure = f"the reply is no chat completion ({type(error).__name__}: {error})"
                     continue
             failure = self._refusal(reply, shape)
-        raise NoAnswerError("server", f"{self.server.attempts} attempts failed; the last: {failure}")
+        attempts = self.server.attempts
+        raise NoAnswerError("server", f"{attempts} attempts failed; the last: {failure}", attempts)
 
     def _refusal(self, reply: httpx.Response, shape: dict[str, Any] | None) -> str:
         """What a status other than 200 means; returns the failure if it makes sense to try again."""
@@ -193,7 +213,7 @@ class ChatClient:
             if self.formats[0] is shape:  # another request may have found out already
                 self.formats.pop(0)
             return said
-        raise NoAnswerError("refused", said)
+        raise NoAnswerError("refused", said, 1)
 
 
 def _answer(reply: dict[str, Any], model: str) -> Answer:
