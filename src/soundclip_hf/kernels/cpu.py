@@ -1,14 +1,12 @@
-"""The CPU implementation: the reference's answer from few operations whose intermediates stay in cache."""
-
-from collections.abc import Callable
+"""The CPU implementation: the reference's answer from few operations, most of which run over data still in cache."""
 
 import torch
 from torch import Tensor
 
-from .reference import stable_top_k
+from .reference import cosine_similarity, stable_top_k
 
-# The fp32 products of one block of images should fit the L2 caches of the cores that share them.
-BLOCK_BYTES = 4 << 20
+# The fp32 copy of one block of rows should fit the L2 cache of a core.
+BLOCK_BYTES = 1 << 19
 # Similarities are within 1e-6 of the truth whatever the order of summation.
 CLEAR_GAP = 2e-6
 
@@ -18,70 +16,69 @@ def substitute(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`substitute_tokens` for checked CPU tensors; `k` sets drop mode's width, `budgets` the images' own counts."""
     batch, rows, dim = tokens.shape
-    sound = audio.to(tokens.dtype)
-    similarity, kept = rank(tokens[:, 1:], sound, k if budgets is None else budgets, valid)
+    sound, patches = audio.to(tokens.dtype), tokens[:, 1:]
+    similarity, kept, indices = rank(patches, sound, k if budgets is None else budgets, valid)
     if out is None:
         out = tokens.new_empty(batch, 1 + k if drop else rows, dim)
-    for image, target, mask in zip(tokens[:, 1:], out[:, 1:], kept):
-        index = mask.nonzero().squeeze(-1)
-        count = len(index)
+    for b, (image, target) in enumerate(zip(patches, out[:, 1:])):
         if drop:
-            torch.index_select(image, 0, index, out=target[:count])
-            target[count:].zero_()
-        elif 2 * count > rows:
-            target.copy_(image).index_fill_(0, (~mask).nonzero().squeeze(-1), 0.0)
+            index = kept[b].nonzero().squeeze(-1)
+            torch.index_select(image, 0, index, out=target[: len(index)])
+            target[len(index) :].zero_()
+            continue
+        index = kept[b].nonzero().squeeze(-1) if indices is None else indices[b]
+        if 2 * len(index) > rows:
+            target.copy_(image).index_fill_(0, (~kept[b]).nonzero().squeeze(-1), 0.0)
         else:
             target.zero_().index_copy_(0, index, image.index_select(0, index))
     out[:, 0] = sound
     return out, kept, similarity
 
 
-def rank(patches: Tensor, sound: Tensor, k: int | Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
-    """`(B, N)` similarities and kept patches.
+def rank(patches: Tensor, sound: Tensor, k: int | Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """`(B, N)` similarities, `(B, N)` kept patches and, where known, the latter's `(B, k)` indices in any order.
 
     BLAS is twice as fast as summing the products, but may sum equal rows in different orders, and equal rows must tie
     exactly. So it decides where the last patch kept is clearly ahead of the first one dropped, and only there.
     """
-    similarity = cosine_similarity(patches, sound, blas_dot)
-    if isinstance(k, int) and valid is None:
-        ranked = similarity.sort(dim=-1, descending=True, stable=True)
-        kept = torch.zeros_like(similarity, dtype=torch.bool).scatter_(1, ranked.indices[:, :k], True)
-        if not 0 < k < similarity.shape[1]:
-            return similarity, kept
-        gap = ranked.values[:, k - 1] - ranked.values[:, k]
+    count = patches.shape[1]
+    similarity, indices = blas_similarity(patches, sound), None
+    common = k if isinstance(k, int) and valid is None else None
+    if count == 0 or common in (0, count):
+        return similarity, torch.full_like(similarity, bool(common), dtype=torch.bool), None
+    if common is not None:
+        # `topk` leaves the order of ties open: at the edge they are not clear, and above it order means nothing.
+        top = similarity.topk(common + 1)
+        kept = (similarity < top.values[:, common - 1 : common]).logical_not_()  # NaN stays
+        indices, edges = top.indices[:, :common], top.values[:, common - 1 :]
     else:
         kept = stable_top_k(similarity, k, valid)
         dropped = ~kept if valid is None else valid & ~kept
-        gap = similarity.masked_fill(~kept, torch.inf).amin(-1) - similarity.masked_fill(~dropped, -torch.inf).amax(-1)
+        last = similarity.masked_fill(~kept, torch.inf).amin(-1)
+        edges = torch.stack((last, similarity.masked_fill(~dropped, -torch.inf).amax(-1)), dim=-1)
     # NaN is not clear of anything.
-    for b in (~(gap > CLEAR_GAP)).nonzero().flatten().tolist():
+    unclear = [b for b, (last, first) in enumerate(edges.tolist()) if not last - first > CLEAR_GAP]
+    for b in unclear:
         one = slice(b, b + 1)
-        similarity[one] = cosine_similarity(patches[one], sound[one], exact_dot)
+        similarity[one] = cosine_similarity(patches[one], sound[one])
         budget = k if isinstance(k, int) else k[one]
         kept[one] = stable_top_k(similarity[one], budget, None if valid is None else valid[one])
-    return similarity, kept
+    return similarity, kept, None if unclear else indices
 
 
-def blas_dot(p: Tensor, f: Tensor) -> Tensor:
-    dot = p.new_empty(p.shape[:2])
-    for rows, sound, result in zip(p, f, dot):
-        torch.mv(rows, sound, out=result)
-    return dot
-
-
-def exact_dot(p: Tensor, f: Tensor) -> Tensor:
-    """Sums every row in the same order."""
-    return (p * f[:, None]).sum(-1)
-
-
-def cosine_similarity(patches: Tensor, sound: Tensor, dot: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """`reference.cosine_similarity`, as many images at a time as fit a block."""
-    _, count, dim = patches.shape
-    step = max(1, BLOCK_BYTES // max(1, 4 * count * dim))
-    blocks = []
-    for rows, f in zip(patches.split(step), sound.float().split(step)):
-        p = rows.float()
-        norms = torch.linalg.vector_norm(p, dim=-1).mul_(torch.linalg.vector_norm(f, dim=-1, keepdim=True))
-        # The bound stands in for a zero norm, whose dot product is 0, and lets NaN through.
-        blocks.append(dot(p, f).div_(norms.clamp_(min=torch.finfo(torch.float32).tiny)))
-    return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+def blas_similarity(patches: Tensor, sound: Tensor) -> Tensor:
+    """`reference.cosine_similarity` with BLAS' dot products, as many rows at a time as fit a block."""
+    batch, count, dim = patches.shape
+    sound = sound.float()
+    # Nothing is copied from fp32, so there is nothing to keep in cache.
+    step = max(1, count if patches.dtype == torch.float32 else BLOCK_BYTES // max(1, 4 * dim))
+    dots, norms = sound.new_empty(2, batch, count)
+    for image, f, dot, norm in zip(patches, sound, dots, norms):
+        for start in range(0, count, step):
+            block = slice(start, start + step)
+            rows = image[block].float()
+            torch.mv(rows, f, out=dot[block])
+            torch.linalg.vector_norm(rows, dim=-1, out=norm[block])
+    norms.mul_(torch.linalg.vector_norm(sound, dim=-1, keepdim=True))
+    # The bound stands in for a zero norm, whose dot product is 0, and lets NaN through.
+    return dots.div_(norms.clamp_(min=torch.finfo(torch.float32).tiny))
