@@ -1,1 +1,24 @@
-"""AVE-2 and its kin: schema, validation, segments, judgements, statistics. Modules are imported by name."""
+"""AVE-2 and its kin: schema, validation, segments, judgements, statistics, shards. Modules are imported by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .ave2 import Ave2
+    from .media_columns import with_audio
+    from .upstream import from_upstream
+
+# What users of a published data set need; `datasets` is imported with it, not before.
+_LAZY = {"Ave2": "ave2", "from_upstream": "upstream", "with_audio": "media_columns"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+
+
+__all__ = ["Ave2", "from_upstream", "with_audio"]
