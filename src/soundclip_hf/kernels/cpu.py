@@ -1,5 +1,7 @@
 """The CPU implementation: the reference's answer from few operations, most of which run over data still in cache."""
 
+from math import isnan
+
 import torch
 from torch import Tensor
 
@@ -20,7 +22,8 @@ def substitute(
     similarity, kept, indices = rank(patches, sound, k if budgets is None else budgets, valid)
     if out is None:
         out = tokens.new_empty(batch, 1 + k if drop else rows, dim)
-    for b, (image, target) in enumerate(zip(patches, out[:, 1:])):
+    for b in range(batch):
+        image, target = patches[b], out[b, 1:]
         if drop:
             index = kept[b].nonzero().squeeze(-1)
             torch.index_select(image, 0, index, out=target[: len(index)])
@@ -41,23 +44,11 @@ def rank(patches: Tensor, sound: Tensor, k: int | Tensor, valid: Tensor | None) 
     BLAS is twice as fast as summing the products, but may sum equal rows in different orders, and equal rows must tie
     exactly. So it decides where the last patch kept is clearly ahead of the first one dropped, and only there.
     """
-    count = patches.shape[1]
     similarity, indices = blas_similarity(patches, sound), None
-    common = k if isinstance(k, int) and valid is None else None
-    if count == 0 or common in (0, count):
-        return similarity, torch.full_like(similarity, bool(common), dtype=torch.bool), None
-    if common is not None:
-        # `topk` leaves the order of ties open: at the edge they are not clear, and above it order means nothing.
-        top = similarity.topk(common + 1)
-        kept = (similarity < top.values[:, common - 1 : common]).logical_not_()  # NaN stays
-        indices, edges = top.indices[:, :common], top.values[:, common - 1 :]
+    if isinstance(k, int) and valid is None:
+        kept, indices, unclear = top_k(similarity, k)
     else:
-        kept = stable_top_k(similarity, k, valid)
-        dropped = ~kept if valid is None else valid & ~kept
-        last = similarity.masked_fill(~kept, torch.inf).amin(-1)
-        edges = torch.stack((last, similarity.masked_fill(~dropped, -torch.inf).amax(-1)), dim=-1)
-    # NaN is not clear of anything.
-    unclear = [b for b, (last, first) in enumerate(edges.tolist()) if not last - first > CLEAR_GAP]
+        kept, unclear = top_k_of_valid(similarity, k, valid)
     for b in unclear:
         one = slice(b, b + 1)
         similarity[one] = cosine_similarity(patches[one], sound[one])
@@ -66,19 +57,45 @@ def rank(patches: Tensor, sound: Tensor, k: int | Tensor, valid: Tensor | None) 
     return similarity, kept, None if unclear else indices
 
 
+def top_k(similarity: Tensor, k: int) -> tuple[Tensor, Tensor | None, list[int]]:
+    """Kept patches, their indices in any order, and the images for which these may not be the stable top k.
+
+    `topk` leaves the order of ties open. At the edge ties are not clear, and above it order means nothing.
+    """
+    if k in (0, similarity.shape[1]):
+        return torch.full_like(similarity, k > 0, dtype=torch.bool), None, []
+    values, indices = similarity.topk(k + 1)
+    kept = similarity >= values[:, k - 1 : k]
+    # NaN comes first in `values` but compares with nothing.
+    unclear = [b for b, v in enumerate(values.tolist()) if isnan(v[0]) or not v[k - 1] - v[k] > CLEAR_GAP]
+    return kept, indices[:, :k], unclear
+
+
+def top_k_of_valid(similarity: Tensor, k: int | Tensor, valid: Tensor | None) -> tuple[Tensor, list[int]]:
+    """Kept patches, and the images whose last patch kept is not clearly ahead of the first one dropped."""
+    kept = stable_top_k(similarity, k, valid)
+    if similarity.shape[1] == 0:
+        return kept, []
+    dropped = ~kept if valid is None else valid & ~kept
+    last = similarity.masked_fill(~kept, torch.inf).amin(-1)
+    gap = last - similarity.masked_fill(~dropped, -torch.inf).amax(-1)
+    return kept, (~(gap > CLEAR_GAP)).nonzero().flatten().tolist()  # NaN is not clear of anything
+
+
 def blas_similarity(patches: Tensor, sound: Tensor) -> Tensor:
     """`reference.cosine_similarity` with BLAS' dot products, as many rows at a time as fit a block."""
     batch, count, dim = patches.shape
     sound = sound.float()
     # Nothing is copied from fp32, so there is nothing to keep in cache.
     step = max(1, count if patches.dtype == torch.float32 else BLOCK_BYTES // max(1, 4 * dim))
-    dots, norms = sound.new_empty(2, batch, count)
-    for image, f, dot, norm in zip(patches, sound, dots, norms):
+    dots, norms = sound.new_empty(batch, count), sound.new_empty(batch, count)
+    for b in range(batch):
+        f = sound[b]
         for start in range(0, count, step):
             block = slice(start, start + step)
-            rows = image[block].float()
-            torch.mv(rows, f, out=dot[block])
-            torch.linalg.vector_norm(rows, dim=-1, out=norm[block])
+            rows = patches[b, block].float()
+            torch.mv(rows, f, out=dots[b, block])
+            torch.linalg.vector_norm(rows, dim=-1, out=norms[b, block])
     norms.mul_(torch.linalg.vector_norm(sound, dim=-1, keepdim=True))
     # The bound stands in for a zero norm, whose dot product is 0, and lets NaN through.
     return dots.div_(norms.clamp_(min=torch.finfo(torch.float32).tiny))
