@@ -44,9 +44,7 @@ def test_sample_fill_in_compare(soundclip, table, tmp_path):
         with path.open("w", newline="") as file:
             writer = csv.DictWriter(file, SHEET_COLUMNS)
             writer.writeheader()
-            writer.writerows(
-                row | dict.fromkeys(SCORES, (place + number) % 11) for place, row in enumerate(drawn)
-            )
+            writer.writerows(row | dict.fromkeys(SCORES, (place + number) % 11) for place, row in enumerate(drawn))
         raters.append(path)
     two = soundclip("ave2", "agreement", raters[0], table, "--repeats", 20, "--json")
     assert [row["score"] for row in two.rows] == list(SCORES)
@@ -74,3 +72,14 @@ def test_wrong_arguments(soundclip, table, tmp_path):
     assert (sheet.code, "a sheet is a .csv file" in sheet.error) == (2, True)
     key = soundclip("ave2", "agreement", table, table, "--key", "id")
     assert (key.code, "has no column 'id'" in key.error) == (1, True)
+
+
+def test_view(soundclip, table, tmp_path):
+    outcome = soundclip("ave2", "view", table, "--out", tmp_path / "page", "--limit", 50, "--json")
+    assert outcome.code == 0, outcome.stderr
+    page = tmp_path / "page" / "index.html"
+    assert outcome.rows == [{"rows": 50, "clips": 0, "limited": True, "page": str(page)}]
+    assert "first 50 rows only" in outcome.stderr
+    assert "<title>table.parquet</title>" in page.read_text()
+    again = soundclip("ave2", "view", table, "--out", tmp_path / "page")
+    assert (again.code, "is there already" in again.error) == (1, True)

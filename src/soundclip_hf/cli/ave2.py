@@ -3,7 +3,7 @@
 import typer
 
 from .ave2_asking import annotate, judge
-from .ave2_looking import stats, verify
+from .ave2_looking import stats, verify, view
 from .ave2_making import segment
 from .ave2_rating import agreement, sample
 
@@ -15,5 +15,6 @@ ave2.command()(stats)
 ave2.command()(sample)
 ave2.command()(agreement)
 ave2.command()(verify)
+ave2.command()(view)
 
 __all__ = ["ave2"]

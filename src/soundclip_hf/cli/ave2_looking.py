@@ -1,14 +1,15 @@
-"""`soundclip ave2 stats` and `verify`: what is in a table, and whether it holds together."""
+"""`soundclip ave2 stats`, `verify` and `view`: what is in a table, and whether it holds together."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .ave2_making import Debug, Json, Table
 from .ave2_rating import finite, short
-from .output import FAILED, note, reporting, result
+from .output import FAILED, note, reporting, result, with_progress
 
 
 def stats(
@@ -77,4 +78,31 @@ def verify(
             raise typer.Exit(FAILED)
 
 
-__all__ = ["stats", "verify"]
+def view(
+    table: Table,
+    out: Annotated[Path, typer.Option(help="New folder for the page; open its index.html.")],
+    media: Annotated[
+        Path | None, typer.Option(help="Folder of clips, or Parquet that has them.  [default: those of the table]")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows that are shown, from the first.")] = 10_000,
+    title: Annotated[str | None, typer.Option(help="Of the page.  [default: the table's name]")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write a page of clips, scores, captions and sources, with filters; it needs no server and no network."""
+    with reporting(debug):
+        from ..data.view import write_page
+
+        def progress(clips: Iterable[Any], count: int) -> Iterable[Any]:
+            return with_progress(clips, count, "writing clips")
+
+        made = write_page(table, out, media=media, limit=limit, title=title, progress=progress)
+        if made["limited"]:
+            note(f"the page has the first {made['rows']:,} rows only; --limit shows more")
+        if as_json:
+            result(made | {"page": str(out / "index.html")})
+        else:
+            print(f"{made['rows']} rows, {made['clips']} with a clip, in {out / 'index.html'}")
+
+
+__all__ = ["stats", "verify", "view"]

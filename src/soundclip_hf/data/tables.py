@@ -22,6 +22,8 @@ BATCH_ROWS = 10_000
 def files(path: str | Path) -> list[Path]:
     """The Parquet files of a folder, at any depth, or else its JSON files; a file is itself.
 
+    Of a folder with `data/` and `media/`, as `shards.write_shards` makes it, only `data/` counts: it has every row.
+
     Raises:
         ValueError: There are none.
     """
@@ -30,6 +32,8 @@ def files(path: str | Path) -> list[Path]:
         if not source.exists():
             raise ValueError(f"{source}: no such file; give a .parquet, .jsonl or .json file, or a folder of them")
         return [source]
+    if (source / "data").is_dir() and (source / "media").is_dir():
+        source = source / "data"
     found: list[Path] = []
     for pattern in ("*.parquet", "*.jsonl", "*.json"):
         if found := sorted(source.rglob(pattern)):
@@ -38,7 +42,7 @@ def files(path: str | Path) -> list[Path]:
 
 
 def read_rows(path: str | Path) -> Iterator[dict[str, Any]]:
-    """Rows as dicts, class labels by name, with flat memory.
+    """Rows as dicts, class labels by name, clips left out, with flat memory.
 
     Args:
         path: Parquet of our schema; `.jsonl`, one row per line, of which derived columns may be absent; `.json`, the
@@ -55,7 +59,6 @@ def read_rows(path: str | Path) -> Iterator[dict[str, Any]]:
         else:
             for batch in _parquet(file, None):
                 for row in batch.to_pylist():
-                    row.pop("video", None)
                     for name, names in LABELS.items():
                         if isinstance(row.get(name), int) and 0 <= row[name] < len(names):
                             row[name] = names[row[name]]
@@ -126,7 +129,9 @@ def _parquet(file: Path, columns: list[str] | None) -> Iterator[pyarrow.RecordBa
             missing = [name for name in columns or () if name not in opened.schema_arrow.names]
             if missing:
                 raise ValueError(f"{file}: has no column {missing[0]!r}")
-            yield from opened.iter_batches(BATCH_ROWS, columns=columns)
+            # Clips are big, and rows are wanted without them.
+            wanted = columns or [name for name in opened.schema_arrow.names if name != "video"]
+            yield from opened.iter_batches(BATCH_ROWS, columns=wanted)
     except pyarrow.ArrowInvalid as error:
         raise ValueError(f"{file}: cannot be read as Parquet ({error})") from error
 
