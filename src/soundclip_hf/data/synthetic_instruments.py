@@ -67,7 +67,7 @@ def guitar(rng: np.random.Generator) -> np.ndarray:
     times = beats(rng, rng.uniform(1.6, 5), 0.2)
     notes = _melody(rng, detuned(rng, 165, 6), len(times))
     decay = long / (1 + damp * numbers)
-    plucks = {note: ringing(note * numbers, decay, weights, 1.2, rng) for note in set(notes)}
+    plucks = {note: ringing(note * numbers, decay, weights, 1.2, rng) for note in np.unique(notes)}
     return placed((time, plucks[note] * rng.uniform(0.5, 1)) for time, note in zip(times, notes))
 
 
@@ -78,12 +78,15 @@ def piano(rng: np.random.Generator) -> np.ndarray:
     fall, long = rng.uniform(1.2, 2.2), rng.uniform(0.4, 1.1)
     base, beating = detuned(rng, 262, 7), rng.uniform(0.0005, 0.002)
     knock = hiss(rng, rng.uniform(150, 500), 0.6, 0.1) * fading(0.1, 0.015)
-    events = []
+    events: list[tuple[float, np.ndarray]] = []
+    sounded: dict[float, np.ndarray] = {}
     for time in beats(rng, rng.uniform(1.0, 3.2), 0.15):
         for note in _melody(rng, base, int(rng.integers(1, 4))):
-            strings = np.concatenate([note * stretch, note * stretch * (1 + beating)])
-            decay = np.tile(long / (1 + 0.12 * numbers), 2) * (262 / note) ** 0.4
-            events.append((time, ringing(strings, decay, np.tile(numbers**-fall, 2), 1.3, rng) * rng.uniform(0.4, 1)))
+            if note not in sounded:
+                strings = np.concatenate([note * stretch, note * stretch * (1 + beating)])
+                decay = np.tile(long / (1 + 0.12 * numbers), 2) * (262 / note) ** 0.4
+                sounded[note] = ringing(strings, decay, np.tile(numbers**-fall, 2), 1.3, rng)
+            events.append((time, sounded[note] * rng.uniform(0.4, 1)))
         events.append((time, knock * rng.uniform(0.1, 0.5)))
     return placed(events)
 

@@ -73,7 +73,8 @@ def boat(rng: np.random.Generator) -> np.ndarray:
 def helicopter(rng: np.random.Generator) -> np.ndarray:
     """Thumping filtered noise, 12 to 20 a second, and a faint turbine."""
     phase = cycles(rng.uniform(12, 20) * (1 + 0.02 * wander(rng, 2)).astype(np.float64))
-    thump = np.exp(-(phase - np.floor(phase)).astype(np.float32) * rng.uniform(2.5, 7))
+    turn = (phase - np.floor(phase)).astype(np.float32)
+    thump = np.exp(-turn * rng.uniform(2.5, 7)) * np.minimum(turn * rng.uniform(6, 20), 1)
     blades = hiss(rng, detuned(rng, 260, 9), rng.uniform(0.7, 1.2)) * (thump + rng.uniform(0, 0.15))
     tail = rng.uniform(0.02, 0.12) * sine(cycles(detuned(rng, 1400, 7)))
     return (blades + tail) * curve(10 ** (rng.uniform(-12, 0, 3) / 20))

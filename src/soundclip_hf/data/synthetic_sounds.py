@@ -120,7 +120,7 @@ def noise(rng: np.random.Generator, kind: str | None = None) -> np.ndarray:
         wave += rng.uniform(0.1, 0.5) * hiss(rng, rng.uniform(300, 2000), 1.5)
     elif kind == "murmur":
         wave = np.zeros(LENGTH, dtype=np.float32)
-        for centre in rng.uniform(250, 2600, 4):
+        for centre in rng.uniform(250, 2600, 3):
             wave += hiss(rng, centre, 0.35) * np.clip(0.3 + wander(rng, rng.uniform(5, 9)), 0, None)
     else:
         wave = shaped_noise(rng, (_HERTZ / 100) ** np.float32(-_FALLS[kind] * rng.uniform(0.85, 1.15)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -99,23 +100,27 @@ def shaped_noise(rng: np.random.Generator, gain: np.ndarray, size: int = LENGTH)
     return wave / (np.sqrt(np.mean(wave**2)) + 1e-12)
 
 
+@lru_cache(maxsize=16)  # one for each power of two
+def _octaves(size: int) -> np.ndarray:
+    """log2 of the frequencies of a Fourier transform in Hz, float32; 1 Hz stands for 0."""
+    return np.log2(np.maximum(np.fft.rfftfreq(size, 1 / RATE), 1)).astype(np.float32)
+
+
 def hiss(rng: np.random.Generator, centre: float, octaves: float, seconds: float = SECONDS) -> np.ndarray:
     """Noise around a frequency (Hz), a bell curve of this width over octaves: (samples,) float32, unit RMS."""
     size = samples(seconds)
     whole = LENGTH if size > 2**15 else max(2 ** (size - 1).bit_length(), 256)
-    hertz = np.fft.rfftfreq(whole, 1 / RATE).astype(np.float32)
-    hertz[0] = 1.0
-    return shaped_noise(rng, np.exp(-0.5 * (np.log2(hertz / np.float32(centre)) / np.float32(octaves)) ** 2), size)
+    away = (_octaves(whole) - np.float32(np.log2(centre))) / np.float32(octaves)
+    return shaped_noise(rng, np.exp(-0.5 * away * away), size)
 
 
 def curve(points: Sequence[float] | np.ndarray, size: int = LENGTH) -> np.ndarray:
     """A smooth line through evenly spaced points, level at each of them: (size,) float32."""
     values = np.asarray(points, dtype=np.float32)
-    place = np.linspace(0, len(values) - 1, size, dtype=np.float32)
-    left = np.minimum(place.astype(np.int32), len(values) - 2)
-    place -= left
-    ease = place * place * (3 - 2 * place)
-    return values[left] + np.diff(values)[left] * ease
+    # All stretches have one shape, so it is computed once.
+    rise = np.linspace(0, 1, -(-size // (len(values) - 1)), endpoint=False, dtype=np.float32)
+    rise = rise * rise * (3 - 2 * rise)
+    return (values[:-1, None] + np.diff(values)[:, None] * rise).reshape(-1)[:size]
 
 
 def wander(rng: np.random.Generator, per_second: float, size: int = LENGTH) -> np.ndarray:
