@@ -272,6 +272,7 @@ def test_a_finished_video_is_not_cut_again(tmp_path):
     (out / "a_02.mp4").unlink()
     assert read_record(out / "a.json") is None
     (out / ".a_02.mp4.123.partial").write_bytes(b"left by a run that was killed")
+    (out / ".a.begun").touch()
     assert cut(job, out).segments[1].written == first.segments[1].written
     assert sorted(path.name for path in out.iterdir()) == ["a.json", "a_01.mp4", "a_02.mp4"]
     smaller = cut(job, out, Cutting(encoding=Encoding(max_side=16)))

@@ -22,6 +22,7 @@ from .cuts import REASONS, Cut, Cutting, Job, Reject, Segment, read_record, reco
 from .pool import Crashed, run
 from .transcoding import find_ffmpeg
 from .video_source import Encoding, read_source
+from .whole_files import write_text
 
 # Goes up when the same video would be cut differently; clips of another version are cut again.
 VERSION = 1
@@ -46,13 +47,17 @@ def cut(job: Job, out: str | Path, cutting: Cutting | None = None) -> Cut:
     found = read_record(folder / f"{job.video_id}.json", key)
     if found is not None:
         return found
-    for stale in folder.glob(f".{glob.escape(job.video_id)}*.partial"):
-        stale.unlink(missing_ok=True)
-    made = _cut(job, folder, cutting)
-    record = folder / f"{job.video_id}.json"
-    unfinished = record.with_name(f".{record.name}.{os.getpid()}.partial")
-    unfinished.write_text(json.dumps({"key": key} | asdict(made), indent=1) + "\n")
-    os.replace(unfinished, record)
+    # Only who was stopped left something; the folder may hold too many clips to be listed for each video.
+    begun = folder / f".{job.video_id}.begun"
+    if begun.exists():
+        for stale in folder.glob(f".{glob.escape(job.video_id)}*.partial"):
+            stale.unlink(missing_ok=True)
+    begun.touch()
+    try:
+        made = _cut(job, folder, cutting)
+        write_text(folder / f"{job.video_id}.json", json.dumps({"key": key} | asdict(made), indent=1) + "\n")
+    finally:
+        begun.unlink(missing_ok=True)
     return made
 
 
