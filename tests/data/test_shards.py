@@ -49,9 +49,15 @@ def test_rows_and_bytes_come_back(tmp_path, clips):
     assert manifest == read_manifest(tmp_path / "out")
     assert manifest["rows"] == 60
     # 60 rows, of which the 9th, 18th ... of 7 are gone; the last 9 hold number 56.
-    assert manifest["splits"] == {
-        "eval": {"data_rows": 9, "media_rows": 8},
-        "train": {"data_rows": 51, "media_rows": 43},
+    counts = {name: (split["data_rows"], split["media_rows"]) for name, split in manifest["splits"].items()}
+    assert counts == {"eval": (9, 8), "train": (51, 43)}
+    loose = [row for row in given if row["split"] == "train" and (row["overall_score"] or 0) >= 8]
+    strict = [row for row in loose if row["overall_score"] > 8]
+    assert manifest["splits"]["train"]["subsets"]["filtered"] == {
+        "data": len(strict),
+        "media": sum(row["media_status"] == "ok" for row in strict),
+        "data_inclusive": len(loose),
+        "media_inclusive": sum(row["media_status"] == "ok" for row in loose),
     }
     names = [shard["path"] for shard in manifest["shards"] if shard["kind"] == "data"]
     assert names == ["data/eval-00000-of-00001.parquet"] + [f"data/train-{n:05d}-of-00003.parquet" for n in range(3)]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from .schema import features
 from .shard_series import Limits, OtherRowsError, Series, Shard, shard_json
+from .subsets import SUBSETS
 
 MANIFEST, STAGING = "manifest.json", ".unfinished"
 
@@ -61,7 +63,14 @@ class Staging:
     def record(self, shard: Shard) -> None:
         write_text(self.folder / "records" / f"{shard.kind}-{shard.stem}.json", shard_json(shard))
 
-    def finish(self, shards: list[Shard], rows_sha256: str) -> dict[str, Any]:
+    def finish(
+        self, shards: list[Shard], passed: Mapping[tuple[str, str, str], int], rows_sha256: str
+    ) -> dict[str, Any]:
+        """Put all shards in place, then the manifest.
+
+        Args:
+            passed: Rows by split, subset and `data`, `media`, `data_inclusive` or `media_inclusive`.
+        """
         gone = sorted(set(self.known) - {(shard.kind, shard.split, shard.number) for shard in shards})
         if gone:
             raise OtherRowsError(f"there are no rows of the {gone[0][0]} shards of {gone[0][1]!r}")
@@ -74,13 +83,13 @@ class Staging:
             if staged.exists():
                 os.replace(staged, staged.with_name(name))
             entries.append({"path": f"{shard.kind}/{name}", **asdict(shard)})
-        counts = {
-            split: {
+        counts: dict[str, dict[str, Any]] = {}
+        for split in splits:
+            counts[split] = {
                 f"{kind}_rows": sum(shard.rows for shard in shards if (shard.kind, shard.split) == (kind, split))
                 for kind in ("data", "media")
             }
-            for split in splits
-        }
+            counts[split]["subsets"] = _by_subset(split, passed)
         manifest = {
             **self.made_by,
             "rows": sum(split["data_rows"] for split in counts.values()),
@@ -103,6 +112,11 @@ class Staging:
         write_text(self.target / MANIFEST, json.dumps(manifest, indent=1) + "\n")
         shutil.rmtree(self.folder, ignore_errors=True)
         return manifest
+
+
+def _by_subset(split: str, passed: Mapping[tuple[str, str, str], int]) -> dict[str, dict[str, int]]:
+    kinds = ("data", "media", "data_inclusive", "media_inclusive")
+    return {name: {kind: passed.get((split, name, kind), 0) for kind in kinds} for name in SUBSETS}
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:

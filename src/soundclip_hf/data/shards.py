@@ -7,6 +7,7 @@ bytes, once, in the column `video`. `manifest.json` names every shard with its h
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from typing import Any
 
 from .shard_series import Limits, OtherRowsError, Series, row_text
 from .shard_staging import MANIFEST, Staging, read_manifest
+from .subsets import subset_keys
 from .validation import faults
 
 # Goes up when the same rows would give other shards.
@@ -67,7 +69,8 @@ def write_shards(
         overwrite: Replace what the folder holds once all shards are written.
 
     Returns:
-        The manifest: `rows`, `splits`, `shards` (path, rows, bytes, SHA-256), `rows_sha256`, `code_version`, `source`.
+        The manifest: `rows`, `splits` (rows of each, also by subset), `shards` (path, rows, bytes, SHA-256),
+        `rows_sha256`, `code_version`, `source`.
 
     Raises:
         ValueError: A bad row, with all its reasons; a `sample_id` that comes twice; no split; a clip that is absent or
@@ -84,22 +87,24 @@ def write_shards(
     }
     staging = Staging(target, made_by, overwrite)
     series: dict[tuple[str, str], Series] = {}
-    digest, seen = sha256(), dict[str, int]()
+    digest, seen, passed = sha256(), dict[str, int](), Counter[tuple[str, str, str]]()
     try:
         for index, row in enumerate(rows):
             _check(row, index, seen)
             text = row_text(row)
             digest.update(text + b"\n")
-            for kind in ("data", "media"):
-                if kind == "media" and (media is None or not _has_clip(row)):
-                    continue
+            kinds = ("data", "media") if media is not None and _has_clip(row) else ("data",)
+            passing = subset_keys(row)
+            for kind in kinds:
+                passed.update((row["split"], name, f"{kind}{mode}") for name, mode in passing)
                 key = (kind, row["split"])
                 if key not in series:
                     series[key] = staging.series(*key, sizes.limits(kind))
                 series[key].add(row, text, partial(read_media, row, media) if kind == "media" else None)
         for one in series.values():
             one.close()
-        return staging.finish([shard for one in series.values() for shard in one.shards], digest.hexdigest())
+        shards = [shard for one in series.values() for shard in one.shards]
+        return staging.finish(shards, passed, digest.hexdigest())
     except OtherRowsError as error:
         raise ValueError(f"{target}: {error}; give another folder, or overwrite=True") from error
     finally:

@@ -50,6 +50,16 @@ def matches(row: Mapping[str, Any], conditions: list[tuple[str, str, Any]]) -> b
     return True
 
 
+def subset_keys(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The subsets that a row is in, as (name, "") and, with `inclusive`, (name, "_inclusive")."""
+    return [
+        (name, mode)
+        for name in SUBSETS
+        for mode in ("", "_inclusive")
+        if matches(row, filters(name, inclusive=bool(mode)))
+    ]
+
+
 def split_of(youtube_id: str, shares: Mapping[str, float] | None = None) -> str:
     """The split of a video, and so of all its segments: the same on every machine, whatever else is in the data set.
 
@@ -73,4 +83,4 @@ def split_of(youtube_id: str, shares: Mapping[str, float] | None = None) -> str:
     return name
 
 
-__all__ = ["SUBSETS", "filters", "matches", "split_of"]
+__all__ = ["SUBSETS", "filters", "matches", "split_of", "subset_keys"]

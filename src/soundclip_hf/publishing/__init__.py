@@ -1,0 +1,1 @@
+"""What was made here, on a Hub: cards and uploads."""
