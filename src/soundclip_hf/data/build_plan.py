@@ -47,7 +47,7 @@ def make_plan(config: BuildConfig, folder: BuildFolder) -> int:
 def _videos(config: BuildConfig) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for name in config.videos:
-        given = Path(name).expanduser()
+        given = Path(name).expanduser().absolute()
         if not given.exists():
             raise BuildError(f"videos: {given}: no such file or folder")
         for path in sorted(media_files(given)) if given.is_dir() else [given]:

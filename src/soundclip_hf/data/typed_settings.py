@@ -41,8 +41,6 @@ def read_settings(kind: type[T], values: Any, where: str = "") -> T:
         made[name] = _value(hints[name], value, place)
     try:
         return kind(**made)
-    except SettingError:
-        raise
     except (TypeError, ValueError) as error:
         raise SettingError(f"{where}: {error}" if where else str(error)) from error
 

@@ -1,0 +1,167 @@
+"""`soundclip ave2 build`, `subset` and `shard`: a data set from a configuration, or its last stages by themselves."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .ave2_making import Debug, Json, Table
+from .output import CliError, UsageError, note, reporting, result, with_progress
+
+if TYPE_CHECKING:
+    from ..data.build import Progress
+    from ..data.build_config import BuildConfig
+
+
+def build(
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME=VALUE…", help="Count more than the file: judge.mode=media.")
+    ] = None,
+    config: Annotated[str, typer.Option(help="A YAML file, or the name of one that comes with the package.")] = (
+        "dataset/ave2"
+    ),
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="STAGE", help="Run this stage alone; may be repeated.")
+    ] = None,
+    restart: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="Make this stage and those after it anew.")
+    ] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Ask again for captions and judgements that failed.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """
+    Make a data set of long videos: segment, annotate, judge, subset, shard, push.
+
+    It may be stopped or killed at any moment: the same command goes on where it was. The shard that was being made is
+    made again, from the answers that are known.
+    """
+    with reporting(debug):
+        from ..data.build import build as run
+        from ..data.build_config import STAGES, read_build_config
+        from ..data.build_folder import BuildError
+        from ..data.chat_client import ServerError
+        from ..data.typed_settings import SettingError
+
+        try:
+            chosen = read_build_config(_find(config), settings or [])
+        except SettingError as error:
+            raise UsageError(str(error)) from error
+        stages = [*(only or STAGES)]
+        try:
+            if chosen.run.executor != "local":
+                _on_a_cluster(chosen, stages, restart, retry, as_json)
+                return
+            push = _pusher() if chosen.push.repo and "push" in stages else None
+            steps = run(chosen, stages=stages, push=push, restart=restart, retry=retry)
+            failed = _report(steps, as_json)
+        except (BuildError, ServerError) as error:
+            raise CliError(str(error)) from error
+        if failed:
+            note(f"failed: {failed}; see {Path(chosen.out) / 'dead_letters'}, and ask again with --retry")
+
+
+def subset(
+    table: Table,
+    out: Annotated[Path, typer.Option(help="Parquet file of the rows that stay, each with its split.")],
+    keep: Annotated[str, typer.Option(metavar="SUBSET", help="default keeps all rows.")] = "default",
+    inclusive: Annotated[bool, typer.Option("--inclusive", help="At least the threshold, not above it.")] = False,
+    eval_share: Annotated[float, typer.Option(min=0.0, max=0.99, help="Of videos, by the hash of their ids.")] = 0.02,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Give each row the split of its video, and keep the rows of a subset. Bad rows are an error."""
+    with reporting(debug):
+        from ..data.stage_work import selected
+        from ..data.subsets import SUBSETS
+        from ..data.tables import read_rows, write_parquet
+
+        if keep not in SUBSETS:
+            raise UsageError(f"--keep {keep}: give one of {', '.join(SUBSETS)}")
+        counts: Counter[str] = Counter()
+        written = write_parquet(selected(read_rows(table), keep, inclusive, eval_share, counts), out)
+        if as_json:
+            result({"rows": written, **counts})
+        else:
+            print(f"{written} rows in {out}: {dict(counts)}")
+
+
+def shard(
+    table: Table,
+    out: Annotated[Path, typer.Option(help="Folder to upload; it is made.")],
+    media: Annotated[Path | None, typer.Option(help="Folder of the clips, <sample_id>.mp4, to go along.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace shards of other rows.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write rows, and their clips, as the Parquet shards that `load_dataset` reads; rows need a split (`subset`)."""
+    with reporting(debug):
+        from ..data.shards import write_shards
+        from ..data.tables import read_rows
+
+        made = write_shards(read_rows(table), out, media=media, overwrite=overwrite)
+        if as_json:
+            result({name: made[name] for name in ("rows", "splits", "rows_sha256")} | {"shards": len(made["shards"])})
+        else:
+            print(f"{made['rows']} rows in {len(made['shards'])} shards in {out}: {made['splits']}")
+
+
+def _report(steps: "Iterator[Progress]", as_json: bool) -> dict[str, int]:
+    """A line per stage, or with JSON per shard; returns what failed, by reason."""
+    failed: Counter[str] = Counter()
+    following = next(steps, None)
+    while following is not None:
+        first, following = following, None
+        counts, rows, fresh = Counter[str](), 0, 0
+
+        def of_this_stage(first: "Progress" = first) -> "Iterator[Progress]":
+            nonlocal following
+            yield first
+            for one in steps:
+                if one.stage != first.stage:
+                    following = one
+                    return
+                yield one
+
+        for one in with_progress(of_this_stage(), first.total, first.stage):
+            rows, fresh = rows + one.manifest["rows"], fresh + one.fresh
+            counts.update(one.manifest.get("counts", {}))
+            if as_json:
+                told: dict[str, Any] = {"stage": one.stage, "shard": one.shard, "fresh": one.fresh}
+                names = ("rows", "counts", "seconds", "pushed")
+                result(told | {name: one.manifest[name] for name in names if name in one.manifest})
+        failed.update({name: count for name, count in counts.items() if name.startswith("failed")})
+        said = f"{first.stage}: {rows} rows in {first.total} shards, {fresh} made now"
+        (note if as_json else print)(f"{said}; {dict(counts)}" if counts else said)
+    return dict(failed)
+
+
+def _on_a_cluster(config: "BuildConfig", stages: list[str], restart: str | None, retry: bool, as_json: bool) -> None:
+    from ..data.build_cluster import run_on_cluster
+
+    push = _pusher() if config.push.repo and "push" in stages else None
+    for stage, said in run_on_cluster(config, stages=stages, push=push, restart=restart, retry=retry):
+        if as_json:
+            result({"stage": stage, **said})
+        else:
+            print(f"{stage}: {said}")
+
+
+def _find(name: str) -> Path:
+    from ..training.arguments import ArgumentsError, find_config
+
+    try:
+        return find_config(name)
+    except ArgumentsError as error:
+        raise UsageError(str(error)) from error
+
+
+def _pusher() -> Callable[..., dict[str, Any]]:
+    from ..publishing.ave2_push import push_folder
+
+    return push_folder
+
+
+__all__ = ["build", "shard", "subset"]
