@@ -1,6 +1,7 @@
 """Real annotation tables parse completely; small ones of the formats whose tables are not here."""
 
 import csv
+import json
 from collections import Counter
 
 import numpy as np
@@ -98,6 +99,49 @@ def test_audioset(tmp_path):
     assert first.labels == ("Pets, home", "/m/07q6cd_")
     assert first.split == "eval"
     assert (second.sample_id, second.start, second.end, second.labels) == ("-0RWZT-miFs_420", 420.0, 427.5, ("Speech",))
+
+
+def ego4d_video(name, **sound):
+    return {
+        "video_uid": name,
+        "duration_sec": 12.5,
+        "scenarios": ["Cooking"],
+        "video_metadata": sound,
+        "device": "GoPro",
+    }
+
+
+def test_ego4d(tmp_path):
+    audible = {"audio_start_sec": 0.0, "audio_duration_sec": 12.4, "audio_base_denominator": 48000}
+    videos = [
+        ego4d_video("a", **audible),
+        ego4d_video("b", **dict.fromkeys(audible)),
+        ego4d_video("c", audio_duration_sec=3.5),
+    ]
+    path = tmp_path / "ego4d.json"
+    path.write_text(json.dumps({"version": "v2", "videos": videos, "clips": []}))
+    manifest = other_sets.ego4d(path)
+    assert [entry.sample_id for entry in manifest] == ["a", "c"]
+    first = manifest.entries[0]
+    assert (first.youtube_id, first.start, first.end, first.labels) == ("a", 0.0, 12.5, ("Cooking",))
+    assert first.extra == {"has_audio": True, "device": "GoPro", "source": None}
+    assert [entry.sample_id for entry in other_sets.ego4d(path, has_audio=False)] == ["b"]
+    assert [entry.extra["has_audio"] for entry in other_sets.ego4d(path, has_audio=None)] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[]", "is no ego4d.json"),
+        ("{", "is no ego4d.json"),
+        ('{"videos": [{"video_uid": "a"}]}', "video 0 lacks 'video_metadata'"),
+        ('{"videos": [{"video_uid": "a", "video_metadata": {}}]}', "audio_base_denominator and audio_duration_sec"),
+    ],
+)
+def test_what_is_not_ego4d(tmp_path, content, words):
+    (tmp_path / "ego4d.json").write_text(content)
+    with pytest.raises(ValueError, match=words):
+        other_sets.ego4d(tmp_path / "ego4d.json")
 
 
 @pytest.mark.parametrize(

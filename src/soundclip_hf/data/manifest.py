@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ class Entry:
         event: Seconds from the start of the excerpt between which the labels hold; None means all of it.
         split: As the data set calls it.
         extra: Other columns of the table.
-        path: The file that has the excerpt, once resolved.
+        path: The file that has the excerpt, once resolved; before that, as the table has it, below the folder of media.
         offset: Seconds into `path` at which the excerpt starts.
         media_status: One of `schema.MEDIA_STATUS`.
     """
@@ -109,10 +111,13 @@ class AVManifest:
         if wrong:
             raise ValueError(f"media status {wrong[0]!r} is none of {', '.join(MEDIA_STATUS)}")
         files = {path.stem: path for path in sorted(media_files(root), reverse=True)}
-        return replace(self, entries=tuple(_resolved(entry, files, reasons, probe) for entry in self.entries))
+        return replace(self, entries=tuple(_resolved(entry, files, root, reasons, probe) for entry in self.entries))
 
     def coverage(self) -> dict[str, Any]:
-        """What there is: `total`, `videos` (distinct), `ok_share` in [0, 1], and the count of each `media_status`."""
+        """
+        What there is: `total`, `videos` (distinct), `ok_share` in [0, 1], the count of each `media_status`, and
+        `ok_sha256`, the `fingerprint` of what is left.
+        """
         counts = Counter(entry.media_status for entry in self.entries)
         return {
             "source": self.source,
@@ -120,7 +125,12 @@ class AVManifest:
             "videos": len({entry.youtube_id for entry in self.entries}),
             "ok_share": counts["ok"] / len(self.entries) if self.entries else 0.0,
             **{status: counts[status] for status in MEDIA_STATUS},
+            "ok_sha256": self.available().fingerprint(),
         }
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the ids, whatever their order: numbers of two runs compare if they were measured on the same."""
+        return sha256("\n".join(sorted(entry.sample_id for entry in self.entries)).encode()).hexdigest()
 
     def available(self) -> AVManifest:
         """Only the entries whose media are good."""
@@ -138,17 +148,18 @@ def media_files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.suffix.lower() in MEDIA_SUFFIXES and path.is_file())
 
 
-def probe(path: str | Path, start: float = 0.0) -> str:
+def probe(media: str | Path | bytes, start: float = 0.0) -> str:
     """Media status of a file from its header: "ok", "missing", "no_audio", "too_short" or "decode_error".
 
     Args:
-        path: Of a media file.
+        media: Path of a media file, or its bytes.
         start: Seconds into the file; what follows must be as long as a segment.
     """
-    if not Path(path).exists():
+    if not isinstance(media, bytes) and not Path(media).exists():
         return "missing"
     try:
-        with av.open(f"file:{path}", metadata_errors="ignore") as container:
+        source = BytesIO(media) if isinstance(media, bytes) else f"file:{media}"
+        with av.open(source, metadata_errors="ignore") as container:
             if not container.streams.video:
                 return "decode_error"
             if not container.streams.audio:
@@ -165,7 +176,10 @@ def from_entries(source: str, entries: Iterable[Entry]) -> AVManifest:
     return AVManifest(source, tuple(entries))
 
 
-def _resolved(entry: Entry, files: Mapping[str, Path], reasons: Mapping[str, str], probing: bool) -> Entry:
+def _resolved(entry: Entry, files: Mapping[str, Path], root: Path, reasons: Mapping[str, str], probing: bool) -> Entry:
+    # A table that names its files knows better than any rule.
+    if entry.path is not None and (root / entry.path).is_file():
+        files = {entry.sample_id if entry.path.stem != entry.youtube_id else entry.youtube_id: root / entry.path}
     for name, whole in entry.names():
         if name in files:
             offset = entry.start or 0.0 if whole else 0.0

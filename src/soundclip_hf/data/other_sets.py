@@ -6,18 +6,20 @@ Only tables are read here. `AVManifest.resolve` finds the media that a user has.
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .manifest import AVManifest, Entry, from_entries, media_files, probe
+from .tvsum import tvsum, tvsum_scores
 
 # AudioCaps, AudioSet and VGGSound are excerpts of 10 seconds.
 EXCERPT_SECONDS = 10.0
+# Null, in Ego4D's metadata of a video, where it has no sound. A start of 0 s says nothing.
+EGO4D_SOUND = ("audio_base_denominator", "audio_duration_sec")
 VGGSOUND_FILE = re.compile(r"(?P<id>.+)_(?P<start>\d{6})(\.\w+)?")
 
 
@@ -121,28 +123,30 @@ def ave(table: str | Path) -> AVManifest:
     return from_entries("ave", entries)
 
 
-def tvsum(table: str | Path) -> AVManifest:
-    """`ydata-tvsum50.mat`: 50 whole videos, with title, category and number of frames in `extra`. Needs h5py."""
-    return from_entries(
-        "tvsum",
-        (
-            Entry(
-                video["video"],
-                video["video"],
-                0.0,
-                video["length"],
-                labels=(video["category"],),
-                extra={"title": video["title"], "frames": int(video["nframes"])},
-            )
-            for video in _tvsum_videos(table, ("video", "title", "category", "length", "nframes"))
-        ),
-    )
+def ego4d(table: str | Path, *, has_audio: bool | None = True) -> AVManifest:
+    """`ego4d.json`, the metadata: whole videos, with `scenarios` as labels and other facts in `extra`.
 
-
-def tvsum_scores(table: str | Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Importance of each frame, 1 to 5, by video id: `(frames,)` averaged, and `(20, frames)` of each annotator."""
-    videos = _tvsum_videos(table, ("video", "gt_score", "user_anno"))
-    return {video["video"]: (video["gt_score"].reshape(-1), video["user_anno"]) for video in videos}
+    Args:
+        has_audio: True leaves out the videos without sound, which several places of recording removed; False leaves
+            only those; None takes all.
+    """
+    try:
+        videos = json.loads(Path(table).read_text(encoding="utf-8"))["videos"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{table}: is no ego4d.json, which has a list of videos ({error!r})") from error
+    entries = []
+    for number, video in enumerate(videos):
+        try:
+            name, end = video["video_uid"], video.get("duration_sec")
+            audible = _ego4d_audible(video["video_metadata"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{table}: video {number} lacks {error}") from error
+        if has_audio in (None, audible):
+            extra = {"has_audio": audible, "device": video.get("device"), "source": video.get("video_source")}
+            labels = tuple(video.get("scenarios") or ())
+            end = None if end is None else _seconds(end, table)
+            entries.append(Entry(name, name, 0.0, end, labels=labels, split=video.get("split_av"), extra=extra))
+    return from_entries("ego4d", entries)
 
 
 def folder(path: str | Path) -> AVManifest:
@@ -162,21 +166,11 @@ def folder(path: str | Path) -> AVManifest:
     return from_entries(root.name, entries)
 
 
-def _tvsum_videos(table: str | Path, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """MATLAB 7.3 files are HDF5: a cell is a reference, text is an array of UTF-16 codes, matrices are transposed."""
-    import h5py
-
-    with h5py.File(table) as file:
-        cells = file["tvsum50"]
-        for number in range(cells["video"].shape[0]):
-            video: dict[str, Any] = {}
-            for column in columns:
-                value = file[cells[column][number, 0]][()]
-                if value.dtype == np.uint16:
-                    video[column] = value.T.tobytes().decode("utf-16-le")
-                else:
-                    video[column] = float(value.item()) if value.size == 1 else value
-            yield video
+def _ego4d_audible(metadata: Mapping[str, Any]) -> bool:
+    found = [name for name in EGO4D_SOUND if name in metadata]
+    if not found:
+        raise KeyError(" and ".join(EGO4D_SOUND))
+    return any(metadata[name] for name in found)
 
 
 def _table(table: str | Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
@@ -195,7 +189,7 @@ def _rows(rows: Any, count: int, table: str | Path) -> Iterator[list[str]]:
         yield row
 
 
-def _seconds(text: str, table: str | Path) -> float:
+def _seconds(text: str | float, table: str | Path) -> float:
     try:
         return float(text)
     except ValueError:
@@ -206,4 +200,4 @@ def _excerpt_id(youtube_id: str, start: float) -> str:
     return f"{youtube_id}_{start:g}"
 
 
-__all__ = ["audiocaps", "audioset", "ave", "folder", "tvsum", "tvsum_scores", "vggsound"]
+__all__ = ["audiocaps", "audioset", "ave", "ego4d", "folder", "tvsum", "tvsum_scores", "vggsound"]
