@@ -5,7 +5,9 @@ import typer
 from .ave2_asking import annotate, judge
 from .ave2_looking import stats, verify, view
 from .ave2_making import segment
+from .ave2_publishing import push
 from .ave2_rating import agreement, sample
+from .ave2_sets import coverage
 
 ave2 = typer.Typer(help="Audio-visual data sets in AVE-2's form: cut, judge, check, count.", no_args_is_help=True)
 ave2.command()(segment)
@@ -16,5 +18,7 @@ ave2.command()(sample)
 ave2.command()(agreement)
 ave2.command()(verify)
 ave2.command()(view)
+ave2.command()(push)
+ave2.command()(coverage)
 
 __all__ = ["ave2"]
