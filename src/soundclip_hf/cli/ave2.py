@@ -3,6 +3,7 @@
 import typer
 
 from .ave2_asking import annotate, judge
+from .ave2_building import build, shard, subset
 from .ave2_looking import stats, verify, view
 from .ave2_making import segment
 from .ave2_publishing import push
@@ -13,6 +14,9 @@ ave2 = typer.Typer(help="Audio-visual data sets in AVE-2's form: cut, judge, che
 ave2.command()(segment)
 ave2.command()(annotate)
 ave2.command()(judge)
+ave2.command()(subset)
+ave2.command()(shard)
+ave2.command()(build)
 ave2.command()(stats)
 ave2.command()(sample)
 ave2.command()(agreement)

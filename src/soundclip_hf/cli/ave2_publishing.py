@@ -1,0 +1,66 @@
+"""`soundclip ave2 push`: shards onto a Hub."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .ave2_making import Debug, Json
+from .output import UsageError, reporting, result, with_progress
+
+
+def push(
+    repo: Annotated[str, typer.Argument(metavar="ORG/NAME", help="The data set on the Hub; it is made if needed.")],
+    folder: Annotated[Path, typer.Option("--from", metavar="FOLDER", help="What `ave2 shard` has written.")],
+    private: Annotated[
+        bool | None, typer.Option("--private/--public", help="Who may see it.  [default: as it is; new ones public]")
+    ] = None,
+    gated: Annotated[
+        str | None, typer.Option(metavar="auto|manual", help="Access on request, granted by itself or by you.")
+    ] = None,
+    tag: Annotated[str | None, typer.Option(help="Name of this version, such as v1.0; must be new.")] = None,
+    revision: Annotated[str, typer.Option(help="Branch.")] = "main",
+    token: Annotated[str | None, typer.Option(help="[default: of `hf auth login`, or HF_TOKEN]")] = None,
+    title: Annotated[str | None, typer.Option(help="Of the card.  [default: NAME]")] = None,
+    licence: Annotated[str, typer.Option(help="Of the annotations, as the Hub spells it.")] = "cc-by-4.0",
+    inclusive: Annotated[bool, typer.Option("--inclusive", help="Subsets take >= for >.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """
+    Publish shards as a data set, in one commit, with a card that names its subsets.
+
+    Every file is checked against the manifest. What is on the Hub already is not sent again, so a push that was stopped
+    is simply repeated. Then: load_dataset("ORG/NAME"), or load_dataset("ORG/NAME", "filtered", streaming=True).
+    """
+    with reporting(debug):
+        if gated not in (None, "auto", "manual"):
+            raise UsageError(f"--gated {gated}: give auto or manual")
+
+        from ..publishing.ave2_push import push_folder
+
+        def progress(paths: list[Path], doing: str) -> Iterable[Path]:
+            return with_progress(paths, len(paths), doing)
+
+        done = push_folder(
+            folder,
+            repo,
+            private=private,
+            gated=gated,
+            tag=tag,
+            revision=revision,
+            token=token,
+            title=title,
+            licence=licence,
+            inclusive=inclusive,
+            progress=progress,
+        )
+        if as_json:
+            result(done)
+        else:
+            sent = f"{done['sent']} files sent ({done['sent_bytes'] / 1e6:.1f} MB), {done['kept']} were there"
+            print(f"{done['rows']} rows in {done['url']}: {sent}, {done['removed']} removed; commit {done['commit']}")
+
+
+__all__ = ["push"]

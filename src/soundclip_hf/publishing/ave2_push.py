@@ -1,0 +1,172 @@
+"""A folder of AVE-2 shards in; a data set on a Hub, changed in one commit, out.
+
+Files are uploaded first and shown together, so that who loads the data set meanwhile gets the old or the new one, never
+a mixture. What is on the Hub with the same hash is not sent again, also after a run that was stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..data.hub_access import HubAccessError, explained
+from ..data.shards import MANIFEST, read_manifest
+from ..data.verification import sha256
+from .ave2_card import ave2_card
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+CARD = "README.md"
+GATED = ("auto", "manual")
+Progress = Callable[[list[Path], str], Iterable[Path]]
+
+
+def push_folder(
+    folder: str | Path,
+    repo: str,
+    *,
+    private: bool | None = None,
+    gated: Literal["auto", "manual"] | None = None,
+    tag: str | None = None,
+    revision: str = "main",
+    token: str | bool | None = None,
+    title: str | None = None,
+    licence: str = "cc-by-4.0",
+    inclusive: bool = False,
+    message: str | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Publish a folder as the data set `repo`, which is made if it is not there.
+
+    A README.md in the folder becomes the card; without one, `ave2_card` writes it. Shards on the Hub that the folder
+    does not have are removed in the same commit.
+
+    Args:
+        folder: As `data.shards.write_shards` leaves it; every file is checked against the manifest first.
+        repo: `org/name`.
+        private: True or False changes who sees it; None leaves an old data set as it is, and makes a public one.
+        gated: "auto" or "manual", for access on request; None leaves that as it is.
+        tag: Name of this version, such as "v1.0". It must be new.
+        revision: Branch.
+        token: One that may write; None takes that of `hf auth login`.
+        title: See `ave2_card`, also for `licence` and `inclusive`.
+        message: Of the commit.
+        progress: Wraps the files while they are hashed and uploaded, and gets what is done with them.
+
+    Returns:
+        `repo`, `url`, `commit`, `tag`, `rows`, and as counts `sent`, `kept` and `removed`, with `sent_bytes`.
+
+    Raises:
+        ValueError: No manifest, a shard that is not what the manifest says, a tag that exists, a wrong `gated`.
+        HubAccessError: A token that is missing or may not write; the Hub refuses or cannot be reached.
+    """
+    from huggingface_hub import CommitOperationDelete, HfApi
+
+    if gated not in (None, *GATED):
+        raise ValueError(f"gated={gated!r} is none of {', '.join(GATED)}")
+    root, manifest, show = Path(folder), read_manifest(folder), progress or (lambda paths, _: paths)
+    expected = {shard["path"]: shard["sha256"] for shard in manifest["shards"]}
+    _check_files(root, expected, show)
+    card = _card(root, repo, title=title, licence=licence, inclusive=inclusive)
+    api = HfApi(token=token)
+    with explained(repo, revision, writing=True):
+        made = api.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
+        if private is not None or gated is not None:
+            # Before the first file is there: nobody must see what is not meant for everybody.
+            api.update_repo_settings(repo, repo_type="dataset", private=private, gated=gated)
+        refs = api.list_repo_refs(repo, repo_type="dataset")
+        if any(known.name == tag for known in refs.tags):
+            raise ValueError(f"{repo}: has a tag {tag!r} already; give another name")
+        if revision not in {branch.name for branch in refs.branches}:
+            api.create_branch(repo, repo_type="dataset", branch=revision)
+        parent = api.dataset_info(repo, revision=revision).sha
+        there = _there(api, repo, parent)
+        adding = _additions(root, expected, card, there)
+        sent_bytes = _upload(api, repo, revision, adding, root, show)
+        removing = sorted(p for p in there if p.startswith(("data/", "media/")) and p not in expected)
+        commit = parent
+        if adding or removing:
+            done = api.create_commit(
+                repo,
+                repo_type="dataset",
+                revision=revision,
+                parent_commit=parent,
+                operations=[*adding, *(CommitOperationDelete(path) for path in removing)],
+                commit_message=message or f"{manifest['rows']} rows, written by {manifest['code_version']}",
+            )
+            commit = done.oid
+        if tag is not None:
+            api.create_tag(repo, repo_type="dataset", tag=tag, revision=commit)
+    return {
+        "repo": repo,
+        "url": str(made),
+        "commit": commit,
+        "tag": tag,
+        "rows": manifest["rows"],
+        "sent": len(adding),
+        "kept": len(expected) + 2 - len(adding),
+        "removed": len(removing),
+        "sent_bytes": sent_bytes,
+    }
+
+
+def _check_files(root: Path, expected: dict[str, str], show: Progress) -> None:
+    for path in show([root / name for name in expected], "checking"):
+        name = path.relative_to(root).as_posix()
+        if not path.is_file():
+            raise ValueError(f"{path}: is gone, but the manifest names it; write the shards again")
+        if sha256(path) != expected[name]:
+            raise ValueError(f"{path}: is not what the manifest says; write the shards again")
+
+
+def _card(root: Path, repo: str, **options: Any) -> bytes:
+    own = root / CARD
+    return own.read_bytes() if own.is_file() else ave2_card(root, repo, **options).encode()
+
+
+def _there(api: HfApi, repo: str, revision: str | None) -> dict[str, str]:
+    """Files on the Hub: path -> SHA-256, or Git's hash of those that are kept in the history."""
+    from huggingface_hub.hf_api import RepoFile
+
+    tree = api.list_repo_tree(repo, repo_type="dataset", revision=revision, recursive=True)
+    return {
+        entry.path: entry.blob_id if entry.lfs is None else entry.lfs.sha256
+        for entry in tree
+        if isinstance(entry, RepoFile)
+    }
+
+
+def _additions(root: Path, expected: dict[str, str], card: bytes, there: dict[str, str]) -> list[CommitOperationAdd]:
+    """What is not on the Hub yet."""
+    from huggingface_hub import CommitOperationAdd
+
+    texts = {CARD: card, MANIFEST: (root / MANIFEST).read_bytes()}
+    made = [
+        CommitOperationAdd(name, str(root / name)) for name, digest in expected.items() if there.get(name) != digest
+    ]
+    for name, content in texts.items():
+        hashes = (hashlib.sha256(content).hexdigest(), hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest())
+        if there.get(name) not in hashes:
+            made.append(CommitOperationAdd(name, content))
+    return made
+
+
+def _upload(api: HfApi, repo: str, revision: str, adding: list[CommitOperationAdd], root: Path, show: Progress) -> int:
+    """Send the content of large files, one after the other; the rest goes with the commit."""
+    by_path = {root / one.path_in_repo: one for one in adding}
+    sizes = [one.upload_info.size for one in adding]
+    for path in show([path for path in by_path if path.suffix == ".parquet"], "uploading"):
+        try:
+            api.preupload_lfs_files(repo, [by_path[path]], repo_type="dataset", revision=revision)
+        except (RuntimeError, OSError) as error:
+            # What the store of large files answers is no error of huggingface_hub's where Xet carries it.
+            if isinstance(error, ConnectionError) or type(error).__module__.startswith("huggingface_hub"):
+                raise
+            raise HubAccessError(f"{repo}: {path.name} could not be sent ({error}); push again") from error
+    return sum(sizes)
+
+
+__all__ = ["push_folder"]

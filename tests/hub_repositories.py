@@ -1,0 +1,169 @@
+"""What a Hub keeps: repositories with commits, branches and tags, files by hash, and who may do what."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+# Larger files, and those with these endings, are kept by hash and not in the history.
+LARGE, ENDINGS = 10_000_000, (".parquet", ".safetensors", ".mp4", ".bin", ".zip")
+
+
+class RefusedError(Exception):
+    """An answer that is no success: status, and the code that clients know errors by."""
+
+    def __init__(self, status: int, code: str = "", message: str = "") -> None:
+        super().__init__(message or code)
+        self.status, self.code = status, code
+
+
+@dataclass(frozen=True)
+class Blob:
+    """One version of a file: its content, or the file that holds it."""
+
+    content: bytes | Path
+    large: bool = False
+
+    def read(self) -> bytes:
+        return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+
+    @property
+    def size(self) -> int:
+        return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
+
+    @property
+    def oid(self) -> str:
+        """Git's hash."""
+        data = self.read()
+        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+    @property
+    def etag(self) -> str:
+        return hashlib.sha256(self.read()).hexdigest() if self.large else self.oid
+
+    def entry(self, path: str) -> dict[str, Any]:
+        """As in a listing."""
+        found = {"type": "file", "path": path, "size": self.size, "oid": self.oid}
+        if self.large:
+            found["lfs"] = {"oid": self.etag, "size": self.size, "pointerSize": 130}
+        return found
+
+
+@dataclass
+class Commit:
+    files: dict[str, Blob]
+    title: str = "initial commit"
+    parent: str | None = None
+
+
+@dataclass
+class Settings:
+    """`gated` is False, "auto" or "manual"; `granted` users may read what is gated."""
+
+    private: bool = False
+    gated: bool | str = False
+    granted: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Hub:
+    """Repositories are named as in an address: `org/name` for models, `datasets/org/name`.
+
+    Attributes:
+        revisions: Repository -> branch, tag or hash -> hash. Removing one makes the repository unknown.
+        objects: What was uploaded by hash.
+        tokens: Token -> (user, role); "read" may not write.
+        members: Organisation -> who may write there and see what is private.
+        requests: (method, path) of all.
+        uploads: Hashes of what was sent, in order.
+        part: Larger uploads go in parts of this size.
+        break_after: Answer this many uploads, then 500; None never.
+        xet: Folder of a store that takes uploads in chunks; None offers none.
+    """
+
+    revisions: dict[str, dict[str, str]] = field(default_factory=dict)
+    tags: dict[str, set[str]] = field(default_factory=dict)
+    settings: dict[str, Settings] = field(default_factory=dict)
+    commits: dict[str, Commit] = field(default_factory=dict)
+    objects: dict[str, bytes] = field(default_factory=dict)
+    parts: dict[str, dict[int, bytes]] = field(default_factory=dict)
+    tokens: dict[str, tuple[str, str]] = field(
+        default_factory=lambda: {
+            "hf_alice": ("alice", "write"),
+            "hf_reader": ("alice", "read"),
+            "hf_bob": ("bob", "write"),
+        }
+    )
+    members: dict[str, set[str]] = field(default_factory=lambda: {"org": {"alice"}})
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    uploads: list[str] = field(default_factory=list)
+    part: int = 5_000_000
+    break_after: int | None = None
+    xet: Path | None = None
+    url: str = ""
+    counter: Any = field(default_factory=lambda: itertools.count())
+
+    def commit(self, repo: str, folder: Path, *names: str) -> str:
+        """Make `folder` the next commit of `repo`, known as "main" and by `names`; returns its hash."""
+        files = {
+            file.relative_to(folder).as_posix(): Blob(file, _is_large(file.name, file.stat().st_size))
+            for file in sorted(folder.rglob("*"))
+            if file.is_file()
+        }
+        self.settings.setdefault(repo, Settings())
+        return self.add(repo, Commit(files, f"{folder}"), "main", *names)
+
+    def create(self, repo: str, private: bool = False) -> None:
+        self.settings[repo] = Settings(private)
+        self.tags[repo] = set()
+        self.add(repo, Commit({".gitattributes": Blob(b"*.parquet filter=lfs\n")}), "main")
+
+    def add(self, repo: str, commit: Commit, *names: str) -> str:
+        sha = hashlib.sha1(f"{repo}/{next(self.counter)}/{commit.title}".encode()).hexdigest()
+        self.commits[sha] = commit
+        self.revisions.setdefault(repo, {}).update(dict.fromkeys((sha, *names), sha))
+        return sha
+
+    def files(self, repo: str, revision: str = "main") -> dict[str, Blob]:
+        return self.commits[self.revisions[repo][revision]].files
+
+    def user(self, token: str | None) -> tuple[str | None, str]:
+        if token is None:
+            return None, "none"
+        if token not in self.tokens:
+            raise RefusedError(401, message="Invalid credentials in Authorization header")
+        return self.tokens[token]
+
+    def is_member(self, repo: str, user: str | None) -> bool:
+        owner = repo.split("/")[-2]
+        return user is not None and (user == owner or user in self.members.get(owner, ()))
+
+    def check(self, repo: str, token: str | None, *, content: bool = False, write: bool = False) -> None:
+        """Refuse what this token may not do."""
+        user, role = self.user(token)
+        hidden = repo in self.settings and self.settings[repo].private and not self.is_member(repo, user)
+        if repo not in self.revisions or hidden:
+            raise RefusedError(401 if user is None else 404, "RepoNotFound", "Repository not found")
+        settings = self.settings[repo]
+        if write and (role != "write" or not self.is_member(repo, user)):
+            raise RefusedError(401 if user is None else 403, message="You may not write here")
+        if content and settings.gated and not self.is_member(repo, user) and user not in settings.granted:
+            raise RefusedError(401 if user is None else 403, "GatedRepo", f"Access to {repo} is restricted")
+
+    def resolve(self, repo: str, revision: str) -> str:
+        if revision not in self.revisions[repo]:
+            raise RefusedError(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+        return self.revisions[repo][revision]
+
+    def upload_mode(self, name: str, size: int) -> str:
+        return "lfs" if _is_large(name, size) else "regular"
+
+
+def _is_large(name: str, size: int) -> bool:
+    return name.endswith(ENDINGS) or size > LARGE
+
+
+__all__ = ["Blob", "Commit", "Hub", "RefusedError", "Settings"]
