@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -269,8 +269,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def uploaded(self, oid: str) -> bytes:
         if oid not in self.hub.objects and self.hub.xet is not None:
-            self.hub.objects[oid] = from_store(self.hub.xet, oid)
-            self.hub.uploads.append(oid)
+            with suppress(KeyError):
+                self.hub.objects[oid] = from_store(self.hub.xet, oid)
+                self.hub.uploads.append(oid)
         if oid not in self.hub.objects:
             raise RefusedError(400, message=f"the file {oid} was never uploaded")
         return self.hub.objects[oid]

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, cast, get_args
 
 import typer
 
 from .ave2_making import Debug, Json
 from .output import UsageError, reporting, result, with_progress
+
+Gated = Literal["auto", "manual"]
 
 
 def push(
@@ -35,7 +37,7 @@ def push(
     is simply repeated. Then: load_dataset("ORG/NAME"), or load_dataset("ORG/NAME", "filtered", streaming=True).
     """
     with reporting(debug):
-        if gated not in (None, "auto", "manual"):
+        if gated not in (None, *get_args(Gated)):
             raise UsageError(f"--gated {gated}: give auto or manual")
 
         from ..publishing.ave2_push import push_folder
@@ -47,7 +49,7 @@ def push(
             folder,
             repo,
             private=private,
-            gated=gated,
+            gated=cast(Gated | None, gated),
             tag=tag,
             revision=revision,
             token=token,

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import ast
 import json
+import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from .hub_access import explained
+from .notice import NOTICE
 from .schema import COLUMNS, DERIVED, DIMENSIONS, SCORES, SOURCES, complete
 
 CHUNK = 1 << 20
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+HUB_SHARD = re.compile(r"data/[^/]+\.json")
 # Names seen on the authors' pages and in their tables -> ours. The released rationale columns could not be read, so
 # several endings are taken.
 ALIASES = {
@@ -25,7 +31,9 @@ ALIASES = {
 NOTHING = {"", "none", "null", "n/a", "[]"}
 
 
-def from_upstream(path: str | Path) -> Iterator[dict[str, Any]]:
+def from_upstream(
+    path: str | Path, *, revision: str | None = None, token: str | bool | None = None
+) -> Iterator[dict[str, Any]]:
     """Read the authors' shards, `train_00000.json` and so on: each file is one JSON array of rows.
 
     Scores that are whole floats or digits become integers, segments such as "02" numbers, lists that are written as
@@ -33,21 +41,50 @@ def from_upstream(path: str | Path) -> Iterator[dict[str, Any]]:
     computed anew; upstream's own totals stay in `extra`.
 
     Args:
-        path: A shard, or a folder of shards, read in the order of their names, with flat memory.
+        path: A shard; a folder of shards, read in the order of their names, with flat memory; or a data set on a Hub,
+            `org/name`, whose `data/*.json` are fetched one after the other. Then the conditions of use are printed on
+            stderr.
+        revision: Of the data set on a Hub: a branch, tag or commit.
+        token: For a data set that is gated, as the authors' is; None takes that of `hf auth login`.
 
     Raises:
         ValueError: No shards; a file that is no JSON array of objects; a row without video id or segment.
+        HubAccessError: No such data set or revision on the Hub, or no access to it; a ValueError, too.
     """
-    source = Path(path)
-    shards = sorted(source.glob("*.json")) if source.is_dir() else [source]
-    if not shards:
-        raise ValueError(f"{source}: has no .json files; give a shard or a folder of shards")
-    for shard in shards:
+    for shard in _shards(path, revision, token):
         for number, row in enumerate(read_array(shard)):
             try:
                 yield _row(row)
             except (ValueError, TypeError) as error:
                 raise ValueError(f"{shard}, row {number}: {error}") from error
+
+
+def _shards(path: str | Path, revision: str | None, token: str | bool | None) -> Iterator[Path]:
+    source = Path(path)
+    if isinstance(path, str) and HUB_NAME.fullmatch(path) and not source.exists():
+        yield from _from_hub(path, revision, token)
+        return
+    if revision is not None:
+        raise ValueError(f"{source}: is not on a Hub, and has no revision {revision!r}; leave it out")
+    shards = sorted(source.glob("*.json")) if source.is_dir() else [source]
+    if not shards:
+        raise ValueError(f"{source}: has no .json files; give a shard or a folder of shards")
+    yield from shards
+
+
+def _from_hub(repo: str, revision: str | None, token: str | bool | None) -> Iterator[Path]:
+    from huggingface_hub import HfApi, hf_hub_download
+
+    print(NOTICE, file=sys.stderr)
+    with explained(repo, revision):
+        found = HfApi().dataset_info(repo, revision=revision, token=token)
+    names = sorted(file.rfilename for file in found.siblings or () if HUB_SHARD.fullmatch(file.rfilename))
+    if not names:
+        raise ValueError(f"{repo}: has no data/*.json; only the authors' form is read here, others by load_dataset")
+    for name in names:
+        with explained(repo, revision):
+            local = hf_hub_download(repo, name, repo_type="dataset", revision=found.sha, token=token)
+        yield Path(local)
 
 
 def read_array(path: str | Path) -> Iterator[Any]:
