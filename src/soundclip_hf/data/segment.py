@@ -45,10 +45,11 @@ def cut(job: Job, out: str | Path, cutting: Cutting | None = None) -> Cut:
         raise ValueError(f"video_id={job.video_id!r} cannot be a file name; leave out slashes and leading dots")
     key = _key(job, cutting)
     found = read_record(folder / f"{job.video_id}.json", key)
+    begun = folder / f".{job.video_id}.begun"
     if found is not None:
+        begun.unlink(missing_ok=True)
         return found
     # Only who was stopped left something; the folder may hold too many clips to be listed for each video.
-    begun = folder / f".{job.video_id}.begun"
     if begun.exists():
         for stale in folder.glob(f".{glob.escape(job.video_id)}*.partial"):
             stale.unlink(missing_ok=True)
