@@ -54,15 +54,15 @@ class Answering:
         return completion({"video_caption": self.scenes[int(distances.argmin())].row()["video_caption"]})
 
 
-def settings(videos: Path, out: Path, url: str, **changes: Any) -> BuildConfig:
+def settings(folder: Path, out: Path, url: str, **changes: Any) -> BuildConfig:
     """All stages, one video per shard."""
-    return read_settings(BuildConfig, values(videos, out, url, **changes))
+    return read_settings(BuildConfig, values(folder, out, url, **changes))
 
 
-def values(videos: Path, out: Path, url: str, **changes: Any) -> dict[str, Any]:
+def values(folder: Path, out: Path, url: str, **changes: Any) -> dict[str, Any]:
     server = {"base_url": url, "model": "judge", "backoff": 0.01, "timeout": 20, "concurrency": 2}
     made: dict[str, Any] = {
-        "videos": str(videos),
+        "videos": str(folder),
         "out": str(out),
         "videos_per_shard": 1,
         "source_dataset": "synthetic",

@@ -1,13 +1,25 @@
 """Long videos to an uploadable data set: every stage, resumed, restarted, retried, and never mixed."""
 
+import multiprocessing
+import os
+import resource
+import signal
+
 import pytest
 from ave2_build import Answering, long_videos, settings
 from chat_server import chat_server
 
-from soundclip_hf.data.build import build
-from soundclip_hf.data.build_folder import BuildFolder
+import soundclip_hf.data.build as build_module
+from soundclip_hf.data.build import build, prepare, run_stage
+from soundclip_hf.data.build_config import STAGES, BuildConfig
+from soundclip_hf.data.build_folder import BuildError, BuildFolder
+from soundclip_hf.data.cuts import Cut, Reject
+from soundclip_hf.data.pool import Crashed
+from soundclip_hf.data.rubric import PROMPT_ID, Rubric
+from soundclip_hf.data.stages import is_done, perform, shards_of
 from soundclip_hf.data.subsets import split_of
 from soundclip_hf.data.tables import read_rows
+from soundclip_hf.data.typed_settings import SettingError, read_settings
 from soundclip_hf.data.validation import validate
 
 pytest.importorskip("httpx")
@@ -55,3 +67,164 @@ def test_all_stages(world, tmp_path):
     assert manifest["rows"] == 2
     assert manifest["identity"]["prompt_sha256"] == made[0]["judge_prompt_sha256"]
     assert manifest["inputs"] == {"annotate/00001": BuildFolder(tmp_path).manifest("annotate", "00001")["sha256"]}
+
+
+@pytest.fixture
+def built(world, tmp_path):
+    """A server, and a function that builds, with changed settings, up to a stage."""
+    folder, videos = world
+    with chat_server(Answering(videos)) as asked:
+
+        def run(*stages, restart=None, retry=False, **changes):
+            config = settings(folder, tmp_path / "out", asked.url, **changes)
+            made = []
+            for stage in prepare(config, stages or STAGES[:5], restart, retry):
+                for shard in shards_of(config, stage):
+                    if is_done(config, stage, shard) is None:
+                        perform(shard, config, stage)
+                        made.append((stage, shard))
+            return made
+
+        yield run, asked
+
+
+def test_a_changed_prompt_does_not_mix(built, tmp_path):
+    run, asked = built
+    run()
+    words = tmp_path / "words.txt"
+    words.write_text("Rate it as you like.")
+    server = {"base_url": asked.url, "model": "judge", "instructions": str(words), "prompt_id": "mine/1"}
+    other = {"server": server}
+    # Half way: a shard is missing, and would be made with the new words.
+    BuildFolder(tmp_path / "out").forget("judge", "00001")
+    with pytest.raises(BuildError) as error:
+        run(judge=other)
+    told = str(error.value)
+    assert f"prompt_id was '{PROMPT_ID}' and is now 'mine/1'" in told
+    assert Rubric().sha256 in told
+    assert Rubric(instructions=words.read_text(), prompt_id="mine/1").sha256 in told
+    assert "new folder" in told
+    assert "--restart judge" in told
+    for changes in ({"annotate": {"video": server}}, {"segment": {"max_side": 32}}):
+        with pytest.raises(BuildError, match="was begun with other settings"):
+            run(**changes)
+    # Where and how fast to ask decides nothing.
+    base = {"base_url": asked.url, "model": "judge", "concurrency": 7, "timeout": 9, "attempts": 2}
+    assert run(judge={"server": base})[0] == ("judge", "00001")
+    made = run(judge=other, restart="judge")
+    assert {stage for stage, _ in made} == {"judge", "subset", "shard"}
+    assert {row["judge_prompt_id"] for row in read_rows(tmp_path / "out" / "upload" / "data")} == {"mine/1"}
+
+
+def test_new_videos_get_shards_of_their_own(built, world, tmp_path):
+    run, asked = built
+    few = tmp_path / "few"
+    few.mkdir()
+    for name in ("long1.mp4", "long2.mp4"):
+        (few / name).symlink_to(world[0] / name)
+    assert run(videos=[str(few)])[:2] == [("segment", "00000"), ("segment", "00001")]
+    count = len(asked.bodies)
+    (few / "long0.mp4").symlink_to(world[0] / "long0.mp4")
+    made = run(videos=[str(few)])
+    assert made == [*((stage, "00002") for stage in STAGES[:4]), ("shard", "all")]
+    assert len(asked.bodies) == count + 2 * 3
+    # Once it is cut, nobody needs the video; before, its absence is an error.
+    (few / "long1.mp4").unlink()
+    assert run(videos=[str(few)]) == []
+    BuildFolder(tmp_path / "out").forget("segment", "00000")
+    with pytest.raises(BuildError, match=r"long1.mp4: this video is gone.*--restart segment"):
+        run(videos=[str(few)])
+    run(videos=[str(few)], restart="segment")
+    assert {row["youtube_id"] for row in read_rows(tmp_path / "out" / "judge")} == {"long0", "long2"}
+
+
+def test_videos_that_cannot_be_used(built, world, tmp_path):
+    """A corrupt one costs itself; two of one name are an error before anything is made."""
+    run, _ = built
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    whole = (world[0] / "long0.mp4").read_bytes()
+    (mixed / "a.mp4").symlink_to(world[0] / "long0.mp4")
+    (mixed / "b.mp4").write_bytes(whole[:2000])
+    (mixed / "c.mp4").symlink_to(world[0] / "long1.mp4")
+    run("segment", videos=[str(mixed)], videos_per_shard=3)
+    manifest = BuildFolder(tmp_path / "out").manifest("segment", "00000")
+    assert (manifest["rows"], manifest["counts"]["rejected: decode_error"]) == (4, 1)
+    (tmp_path / "twin").mkdir()
+    (tmp_path / "twin" / "a.mkv").write_bytes(whole)
+    with pytest.raises(BuildError, match=r"twin/a.mkv and .*mixed/a.mp4 would both be video 'a'; rename"):
+        run("segment", videos=[str(mixed), str(tmp_path / "twin")])
+
+
+def test_a_full_disk_stops_the_stage_and_leaves_nothing_half(built, tmp_path, monkeypatch):
+    run, _ = built
+    run("segment")
+    folder = BuildFolder(tmp_path / "out")
+    before = {path for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    code = multiprocessing.get_context("fork").Process(target=_without_space, args=(run, tmp_path))
+    code.start()
+    code.join(60)
+    assert (tmp_path / "error").read_text().startswith("OSError")
+    after = {path for path in (tmp_path / "out").rglob("*") if path.is_file()} - before
+    assert not [path for path in after if path.suffix in (".parquet", ".partial") or path.stem.startswith("0")]
+    assert folder.manifest("annotate", "00000") is None
+    assert ("annotate", "00000") in run()
+
+
+def _without_space(run, folder):
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    own = "sample_id,video_caption\n" + "".join(
+        f"long{n}_0{s},{os.urandom(4000).hex()}\n" for n in (0, 1, 2) for s in (1, 2)
+    )
+    (folder / "own.csv").write_text(own)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limits[1]))
+    try:
+        run("annotate", annotate={"captions": str(folder / "own.csv")})
+    except Exception as error:
+        (folder / "error").write_text(f"{type(error).__name__}: {error}")
+
+
+def test_only_one_build_at_a_time(built, tmp_path):
+    folder = BuildFolder(tmp_path / "out")
+    with folder.locked(), pytest.raises(BuildError, match="another build is running"), folder.locked():
+        pass
+
+
+def test_a_video_that_kills_its_worker_is_rejected_alone(world, tmp_path, monkeypatch):
+    """Such as one that makes a codec crash: the others of its shard are cut all the same."""
+    config = settings(world[0], tmp_path, "http://127.0.0.1:9/v1", videos_per_shard=3)
+    prepare(config, ["segment"])
+    monkeypatch.setattr(build_module, "run", _dying_pool)
+    monkeypatch.setattr(build_module, "cut_all", _cut_all_but_one)
+    (progress,) = run_stage(config, "segment")
+    assert progress.manifest["counts"] == {"rejected: crashed": 1, "videos": 2}
+    assert {row["youtube_id"] for row in read_rows(tmp_path / "segment")} == {"long0", "long2"}
+
+
+def _dying_pool(function, jobs, workers):
+    yield from ((job, Crashed("its worker process died 3 times")) for job in jobs)
+
+
+def _cut_all_but_one(jobs, out, cutting, workers):
+    for job in jobs:
+        crash = (Reject(job.video_id, None, "crashed", ""),) if job.video_id == "long1" else ()
+        yield Cut(job, (), crash)
+
+
+def test_a_budget_is_kept_by_one_process():
+    server = {"base_url": "http://127.0.0.1:9/v1", "model": "m", "max_cost": 1, "input_price": 1}
+    with pytest.raises(
+        SettingError, match=r"judge: max_cost is kept by one process; set judge.workers: 1 instead of 2"
+    ):
+        read_settings(BuildConfig, {"judge": {"server": server, "workers": 2}})
+    shared = read_settings(BuildConfig, {"judge": {"server": server | {"requests_per_minute": 60, "concurrency": 9}}})
+    assert (shared.judge.server.server(3).concurrency, shared.judge.server.server(3).requests_per_minute) == (3, 20)
+
+
+def test_no_key_is_written_down(built, tmp_path, monkeypatch):
+    run, asked = built
+    monkeypatch.setenv("OPENAI_API_KEY", "very-secret")
+    run()
+    assert asked.headers[0]["Authorization"] == "Bearer very-secret"
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"very-secret" in path.read_bytes()]

@@ -104,13 +104,14 @@ class BuildFolder:
         for folder in (path.parent, self.out / stage, self.out / "dead_letters", self.out / "answers"):
             folder.mkdir(parents=True, exist_ok=True)
         known = read_json(path)
-        if known is None:
+        done = any(other.name != path.name for other in path.parent.glob("*.json"))
+        if known is None or not done:
             write_json(path, identity)
             return
-        other = [name for name in sorted({*known, *identity}) if known.get(name) != identity.get(name)]
+        was, now = _flat(known), _flat(identity)
+        other = [name for name in sorted({*was, *now}) if was.get(name) != now.get(name)]
         if other:
-            # A hash says less than the name it belongs to.
-            told = "; ".join(f"{name} was {known.get(name)!r} and is now {identity.get(name)!r}" for name in other)
+            told = "; ".join(f"{name} was {was.get(name)!r} and is now {now.get(name)!r}" for name in other)
             raise BuildError(
                 f"{stage}: {self.out} was begun with other settings: {told}. Both must not be mixed: set out to a new "
                 f"folder, or start this stage and those after it anew with --restart {stage}"
@@ -147,6 +148,14 @@ class BuildFolder:
             except OSError as error:
                 raise BuildError(f"{self.out}: another build is running here; wait for it, or stop it") from error
             yield
+
+
+def _flat(values: dict[str, Any], name: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dots in the names."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= _flat(value, f"{name}{key}.") if isinstance(value, dict) else {f"{name}{key}": value}
+    return found
 
 
 __all__ = ["WHOLE", "BuildError", "BuildFolder"]
