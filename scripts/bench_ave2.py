@@ -1,9 +1,10 @@
-"""How fast AVE-2 is built: cutting against one bare pass of ffmpeg, and judging against what the server can do.
+"""How fast AVE-2 is built and read: cutting against one bare pass of ffmpeg, judging against what the server can do,
+streaming against bare PyAV on the same bytes, memory over many rows, and statistics of as many rows as the paper has.
 
-    python scripts/bench_ave2.py [--minutes 1] [--rows 640]
+    python scripts/bench_ave2.py [--only cut,judge,stream,memory,stats] [--minutes 1] [--rows 640] [--clips 400]
 
 Needs an ffmpeg on PATH (or the `imageio-ffmpeg` package) and the `data` extra. Prints one JSON object per measurement.
-CPU seconds count, so that a busy machine does not distort the first; the second is mostly waiting.
+CPU seconds count, so that a busy machine does not distort; only judging is measured in time, and is mostly waiting.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+from bench_ave2_reading import bench_memory, bench_statistics, bench_streaming
 from chat_server import chat_server, completion, good
 from media_files import write_media
 
@@ -30,6 +32,7 @@ from soundclip_hf.data.segment import cut, find_ffmpeg
 
 # 250 tokens take a large model a few seconds.
 CONCURRENCY, LATENCY = 64, 2.0
+BENCHES = ("cut", "judge", "stream", "memory", "stats")
 
 
 def cpu_seconds() -> float:
@@ -102,12 +105,26 @@ def bench_judging(count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=1.0)
-    parser.add_argument("--rows", type=int, default=640)
+    parser.add_argument("--only", default=",".join(BENCHES), help="which of them, with commas")
+    parser.add_argument("--minutes", type=float, default=1.0, help="of video that are cut")
+    parser.add_argument("--rows", type=int, default=640, help="that are judged")
+    parser.add_argument("--clips", type=int, default=400, help="that are streamed for their speed")
+    parser.add_argument("--many", type=int, default=10_000, help="clips that are streamed to watch memory")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        bench_cutting(arguments.minutes, Path(folder))
-    bench_judging(arguments.rows)
+    wanted = arguments.only.split(",")
+    if unknown := sorted(set(wanted) - set(BENCHES)):
+        parser.error(f"--only {unknown[0]}: is none of {', '.join(BENCHES)}")
+    if "cut" in wanted:
+        with tempfile.TemporaryDirectory() as folder:
+            bench_cutting(arguments.minutes, Path(folder))
+    if "judge" in wanted:
+        bench_judging(arguments.rows)
+    if "stream" in wanted:
+        bench_streaming(arguments.clips)
+    if "memory" in wanted:
+        bench_memory(arguments.many)
+    if "stats" in wanted:
+        bench_statistics()
 
 
 if __name__ == "__main__":
