@@ -161,11 +161,10 @@ def _upload(api: HfApi, repo: str, revision: str, adding: list[CommitOperationAd
     for path in show([path for path in by_path if path.suffix == ".parquet"], "uploading"):
         try:
             api.preupload_lfs_files(repo, [by_path[path]], repo_type="dataset", revision=revision)
-        except (RuntimeError, OSError) as error:
-            # What the store of large files answers is no error of huggingface_hub's where Xet carries it.
-            if isinstance(error, ConnectionError) or type(error).__module__.startswith("huggingface_hub"):
-                raise
-            raise HubAccessError(f"{repo}: {path.name} could not be sent ({error}); push again") from error
+        except RuntimeError as error:
+            # huggingface_hub's word for anything that goes wrong while a large file is on its way.
+            why = " ".join(str(error.__cause__ or error).split())
+            raise HubAccessError(f"{repo}: {path.name} could not be sent ({why}); push again") from error
     return sum(sizes)
 
 
