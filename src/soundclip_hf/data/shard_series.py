@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .file_hash import sha256
 from .schema import LABELS
-from .verification import sha256
 
 if TYPE_CHECKING:
     import pyarrow

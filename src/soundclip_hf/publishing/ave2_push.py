@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..data.file_hash import sha256
 from ..data.hub_access import HubAccessError, explained
 from ..data.shards import MANIFEST, read_manifest
-from ..data.verification import sha256
 from .ave2_card import ave2_card
 
 if TYPE_CHECKING:
