@@ -56,6 +56,18 @@ def test_an_adapter_that_both_classes_load(run, tmp_path, parts):
     assert result.config["loss"] == "info_nce+distribution"
 
 
+def test_a_tracker_gets_losses_and_retrieval(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
+    accumulation = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run("--report_to", "tensorboard")
+    board = accumulation.EventAccumulator(str(tmp_path / "board"))
+    board.Reload()
+    tags = board.Tags()["scalars"]
+    assert {"train/loss", "eval/loss", "eval/a2v_mean_rank", "eval/raw_v2a_t1"} <= set(tags)
+    told = [event.value for event in board.Scalars("train/loss")]
+    assert told == pytest.approx(curve(tmp_path / "out"), rel=1e-5)
+
+
 def test_only_the_projector_moves(options):
     settings, _ = read_arguments(options())
     aligner = load_aligner(settings)
