@@ -184,6 +184,7 @@ def main() -> None:
 
     provenance = {
         "trained": True,
+        "world": "synthetic",
         "seed": seed,
         "scale": scale,
         "script": "scripts/train_tiny.py",

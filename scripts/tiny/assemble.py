@@ -16,7 +16,7 @@ import torch
 from tqdm.auto import tqdm
 
 from soundclip_hf import SoundLlavaForConditionalGeneration, SoundLlavaProcessor
-from soundclip_hf.data.synthetic import scene
+from soundclip_hf.data.synthetic import scene, write_mp4
 from soundclip_hf.evaluation.results import EvalResult
 from soundclip_hf.modeling.encoder_whisperclip import WhisperClipModel
 from soundclip_hf.modeling.feature_extraction_whisperclip import WhisperClipFeatureExtractor
@@ -26,6 +26,8 @@ from soundclip_hf.training.arguments import read_arguments
 from . import world
 
 TOKEN_BUDGET = 8
+# The held-out scene of the bundled clip: three things that could sound, one that does.
+CLIP_SCENE = 10_000_034
 _HIDDEN, _BATCH, _RATE = 512, 256, 1e-3
 _ROWS = 500
 
@@ -102,7 +104,10 @@ def load(adapter: Path, dtype: torch.dtype = torch.bfloat16) -> tuple[Any, Any]:
 
 
 def save_bundle(adapter: Path, out: Path, provenance: dict[str, Any], reports: dict[str, EvalResult]) -> None:
-    """Everything in one folder, which replaces `out`: whole weights, processor, `training.json`, report and card."""
+    """
+    Everything in one folder, which replaces `out`: whole weights, processor, `training.json`, reports and card. Beside
+    it a clip to ask about, `clip.mp4`.
+    """
     model = SoundLlavaForConditionalGeneration.from_pretrained(adapter, dtype=torch.float32)
     processor = SoundLlavaProcessor.from_pretrained(adapter)
     config = model.config
@@ -122,6 +127,7 @@ def save_bundle(adapter: Path, out: Path, provenance: dict[str, Any], reports: d
     os.chmod(temporary / "model.safetensors", 0o644)
     shutil.rmtree(out, ignore_errors=True)
     temporary.replace(out)
+    write_mp4(out.with_name("clip.mp4"), [scene(CLIP_SCENE)])
 
 
 def card(model: Any, provenance: dict[str, Any], reports: dict[str, EvalResult]) -> str:

@@ -114,7 +114,8 @@ def corpus() -> list[str]:
     told += [colour_answer(colour) for colour in COLOURS] * 8 + [place_answer(place) for place in PLACES] * 8
     asked = [*SOURCE, *COLOUR, *PLACE, *PICTURE, *BOTH, *(f"What colour is the {kind}?" for kind in world.NAMES)]
     # An answer comes after "ASSISTANT:", with a space.
-    return [f" {text}" for text in told] * 3 + [f"USER: \n{question} ASSISTANT: {NOTHING} {HIDDEN} {EMPTY}" for question in asked] * 4
+    shown = [f"USER: \n{question} ASSISTANT: {NOTHING} {HIDDEN} {EMPTY}" for question in asked]
+    return [f" {text}" for text in told] * 3 + shown * 4
 
 
 __all__ = [
