@@ -8,7 +8,9 @@ from ave2_rows import rows
 
 from soundclip_hf.data.rating_sheet import SHEET_COLUMNS
 from soundclip_hf.data.schema import SCORES
+from soundclip_hf.data.shards import write_shards
 from soundclip_hf.data.tables import write_parquet
+from soundclip_hf.data.verification import sha256
 
 pytest.importorskip("pyarrow")
 
@@ -83,3 +85,25 @@ def test_view(soundclip, table, tmp_path):
     assert "<title>table.parquet</title>" in page.read_text()
     again = soundclip("ave2", "view", table, "--out", tmp_path / "page")
     assert (again.code, "is there already" in again.error) == (1, True)
+
+
+def test_verify_checks_shards_against_their_manifest(soundclip, tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"clip" * 1000)
+    clip = {"media_status": "ok", "media_sha256": sha256(tmp_path / "clip.mp4")}
+    write_shards([row | clip for row in rows(12)], tmp_path / "set", media=lambda row: tmp_path / "clip.mp4")
+    outcome = soundclip("ave2", "verify", tmp_path / "set", "--json")
+    assert outcome.code == 0, outcome.stdout
+    assert (outcome.rows[0]["rows"], outcome.rows[0]["shards_changed"]) == (12, [])
+    (media,) = (tmp_path / "set" / "media").glob("*.parquet")
+    media.write_bytes(media.read_bytes().replace(b"clip", b"clop", 1))
+    outcome = soundclip("ave2", "verify", tmp_path / "set", "--json")
+    assert (outcome.code, outcome.rows[0]["shards_changed"]) == (1, [f"media/{media.name}"])
+    assert f"media/{media.name}: changed, by the manifest" in outcome.stderr
+    media.unlink()
+    outcome = soundclip("ave2", "verify", tmp_path / "set")
+    assert (outcome.code, f"shards_missing  ['media/{media.name}']" in outcome.stdout) == (1, True)
+    (data,) = (tmp_path / "set" / "data").glob("*.parquet")
+    data.write_bytes(data.read_bytes()[:100])
+    outcome = soundclip("ave2", "verify", tmp_path / "set")
+    assert (outcome.code, "cannot be read as Parquet" in outcome.error) == (1, True)
+    assert f"data/{data.name}: changed" in outcome.stderr

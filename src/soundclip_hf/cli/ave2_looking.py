@@ -52,10 +52,17 @@ def verify(
 ) -> None:
     """Check rows, counts, hashes, and that no video is in two splits. Exit code 1 if anything is wrong."""
     with reporting(debug):
+        from ..data.shard_checks import verify_shards
         from ..data.tables import read_rows
         from ..data.verification import verify as check
 
-        found = check(read_rows(table), media)
+        # First, as shards that were damaged may not be readable at all.
+        shards = verify_shards(table) if (table / "manifest.json").is_file() else {}
+        for fault, paths in shards.items():
+            for path in paths:
+                note(f"{path}: {fault.removeprefix('shards_')}, by the manifest of {table}")
+        found = check(read_rows(table), media) | shards
+        found["ok"] = found["ok"] and not any(shards.values())
         if as_json:
             result(found)
         else:
@@ -70,7 +77,11 @@ def verify(
                 "leaks",
                 "media_missing",
                 "media_changed",
+                "shards_missing",
+                "shards_changed",
             ):
+                if name not in found:
+                    continue
                 print(f"{name:<16}{found[name] if found[name] not in ([], {}) else 'none'}")
             if len(found["prompts"]) > 1:
                 print(f"judged with {len(found['prompts'])} different prompts: {found['prompts']}")

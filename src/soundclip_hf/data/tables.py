@@ -36,7 +36,10 @@ def files(path: str | Path) -> list[Path]:
         source = source / "data"
     found: list[Path] = []
     for pattern in ("*.parquet", "*.jsonl", "*.json"):
-        if found := sorted(source.rglob(pattern)):
+        # Hidden folders hold what is not finished.
+        below = ((path, path.relative_to(source).parts) for path in source.rglob(pattern))
+        visible = (path for path, parts in below if not any(part.startswith(".") for part in parts))
+        if found := sorted(visible):
             return found
     raise ValueError(f"{source}: has no .parquet, .jsonl or .json files")
 
