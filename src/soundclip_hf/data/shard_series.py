@@ -71,6 +71,7 @@ class Series:
     ) -> None:
         self.folder, self.kind, self.split, self.schema, self.limits = folder, kind, split, schema, limits
         self.found, self.record = found, record
+        self.names = frozenset(schema.names)  # which a schema makes anew each time it is asked
         self.shards: list[Shard] = []
         self.writer: pyarrow.parquet.ParquetWriter | None = None
         self._begin()
@@ -115,7 +116,7 @@ class Series:
             self._end(full=True)
         elif self.group and (len(self.group) == limits.group_rows or self.group_bytes + size > limits.group_bytes):
             self._flush()
-        coded = {name: _coded(name, value) for name, value in row.items() if name in self.schema.names}
+        coded = {name: _coded(name, value) for name, value in row.items() if name in self.names}
         if clip is not None:
             coded["video"] = {"bytes": clip, "path": f"{row['sample_id']}.mp4"}
         self.group.append(coded)

@@ -52,12 +52,10 @@ def matches(row: Mapping[str, Any], conditions: list[tuple[str, str, Any]]) -> b
 
 def subset_keys(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The subsets that a row is in, as (name, "") and, with `inclusive`, (name, "_inclusive")."""
-    return [
-        (name, mode)
-        for name in SUBSETS
-        for mode in ("", "_inclusive")
-        if matches(row, filters(name, inclusive=bool(mode)))
-    ]
+    return [key for key, conditions in _FILTERS.items() if matches(row, conditions)]
+
+
+_FILTERS = {(name, mode): filters(name, inclusive=bool(mode)) for name in SUBSETS for mode in ("", "_inclusive")}
 
 
 def split_of(youtube_id: str, shares: Mapping[str, float] | None = None) -> str:
