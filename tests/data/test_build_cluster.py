@@ -52,16 +52,21 @@ def test_tasks_share_the_shards(world, tmp_path):
     assert [is_done(config, "segment", name) is not None for name in ("00000", "00001")] == [False, True]
 
 
-def test_slurm_scripts(world, tmp_path, monkeypatch):
-    """Slurm's programs are stand-ins that say yes; the scripts are real, and what they start is run as array tasks."""
-    folder, _ = world
-    programs = tmp_path / "bin"
+def stand_in_for_slurm(folder, monkeypatch):
+    """`sbatch` says yes, and notes what it was asked."""
+    programs = folder / "bin"
     programs.mkdir()
-    queue = f'echo "$@" >> {tmp_path}/submitted; echo Submitted batch job 77'
+    queue = f'echo "$@" >> {folder}/submitted; echo Submitted batch job 77'
     for name, says in {"sbatch": queue, "scontrol": "echo localhost"}.items():
         (programs / name).write_text(f"#!/bin/sh\n{says}\n")
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_slurm_scripts(world, tmp_path, monkeypatch):
+    """Slurm's programs are stand-ins that say yes; the scripts are real, and what they start is run as array tasks."""
+    folder, _ = world
+    stand_in_for_slurm(tmp_path, monkeypatch)
     options = {"partition": "cpu", "time": "1:00:00", "cpus_per_task": 3, "venv_path": "env/bin/activate"}
     run = {"executor": "slurm", "tasks": 8, "options": options}
     config = settings(folder, tmp_path / "out", "http://127.0.0.1:9/v1", run=run)
@@ -78,6 +83,23 @@ def test_slurm_scripts(world, tmp_path, monkeypatch):
     launcher = Path(sys.executable).with_name("launch_pickled_pipeline")
     subprocess.run([launcher, command], env=environment, cwd=tmp_path, check=True, capture_output=True)
     assert [row["youtube_id"] for row in read_rows(tmp_path / "out" / "segment")] == ["long1"]
+
+
+@pytest.mark.slow
+def test_the_launch_script_queues_all_stages(world, tmp_path, monkeypatch):
+    stand_in_for_slurm(tmp_path, monkeypatch)
+    script = Path(__file__).resolve().parents[2] / "scripts" / "slurm" / "build_ave2.sh"
+    monkeypatch.setenv("VENV", str(Path(sys.executable).parents[1]))
+    monkeypatch.setenv("TASKS", "2")
+    command = ["bash", str(script), f"videos={world[0]}", f"out={tmp_path}/out", "videos_per_shard=1"]
+    refused = subprocess.run(command, capture_output=True, text=True)
+    assert "name a partition" in refused.stderr
+    monkeypatch.setenv("PARTITION", "cpu")
+    subprocess.run(command, check=True, capture_output=True)
+    queued = (tmp_path / "out" / "logs" / "annotate" / "launch_script.slurm").read_text()
+    for line in ("partition=cpu", "time=24:00:00", "array=0-1", "mem-per-cpu=2G"):
+        assert f"#SBATCH --{line}\n" in queued
+    assert len(re.findall("afterok:77", (tmp_path / "submitted").read_text())) == 4
 
 
 @pytest.mark.parametrize(
