@@ -107,3 +107,13 @@ def test_shards_come_in_order_and_errors_name_the_row(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"no \.json files"):
         list(from_upstream(tmp_path / "empty"))
+
+
+def test_a_missing_file_is_not_looked_for_on_a_hub(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"data/train\.json"):
+        list(from_upstream("data/train.json"))
+    assert capsys.readouterr().err == ""
+    (tmp_path / "train.json").write_text("[]")
+    with pytest.raises(ValueError, match="is not on a Hub, and has no revision 'v1'"):
+        list(from_upstream("train.json", revision="v1"))

@@ -61,7 +61,7 @@ def from_upstream(
 
 def _shards(path: str | Path, revision: str | None, token: str | bool | None) -> Iterator[Path]:
     source = Path(path)
-    if isinstance(path, str) and HUB_NAME.fullmatch(path) and not source.exists():
+    if isinstance(path, str) and HUB_NAME.fullmatch(path) and source.suffix != ".json" and not source.exists():
         yield from _from_hub(path, revision, token)
         return
     if revision is not None:
