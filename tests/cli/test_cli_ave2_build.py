@@ -67,6 +67,7 @@ def test_the_packaged_configuration_is_complete():
         (["judge.server.max_cost=1"], 2, ["judge.server: max_cost=1 needs input_price"]),
         (["out"], 2, ["'out': write a setting as name=value"]),
         (["--only", "jugde"], 1, ["stage 'jugde' is none of"]),
+        (["--only", "push"], 1, ["push.repo"]),
         (["--only", "judge"], 1, ["start with the stage 'segment'"]),
         (["--config", "dataset/ave3"], 2, ["dataset/ave3", "dataset/ave2"]),
     ],

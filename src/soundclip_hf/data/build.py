@@ -53,6 +53,8 @@ def prepare(
     unknown = sorted({*stages, *([restart] if restart else [])} - {*STAGES})
     if unknown:
         raise BuildError(f"stage {unknown[0]!r} is none of {', '.join(STAGES)}")
+    if wanted == ["push"] and not config.push.repo:
+        raise BuildError("push: there is no push.repo to push to; set it, such as push.repo=me/my-ave2")
     folder = BuildFolder(Path(config.out))
     if restart:
         folder.restart(restart)
