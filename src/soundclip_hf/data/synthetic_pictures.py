@@ -131,9 +131,9 @@ def draw(things: Sequence[Thing], seed: Sequence[int], size: int = 256, drift: f
     pen, scale = ImageDraw.Draw(image), size * _OVERSAMPLING
     for _ in range(rng.integers(2, 7)):
         x, y, width, height = rng.uniform((0, 0, 0.03, 0.03), (1, 1, 0.25, 0.12))
-        paint = tuple(int(part) for part in _dull(rng))
+        grey = tuple(int(part) for part in _dull(rng))
         corners = [scale * corner for corner in (x - width / 2, y - height / 2, x + width / 2, y + height / 2)]
-        (pen.ellipse if rng.random() < 0.5 else pen.rectangle)(corners, fill=paint)
+        (pen.ellipse if rng.random() < 0.5 else pen.rectangle)(corners, fill=grey)
     for thing in things:
         paints = thing.paints()
         for paint, points in thing.polygons():
