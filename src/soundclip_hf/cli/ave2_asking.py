@@ -1,18 +1,14 @@
 """`soundclip ave2 annotate` and `judge`: clips to captions, and either to scores, by any OpenAI-compatible server."""
 
-import os
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from .ave2_asking_run import Run, limits_of, server_of
 from .ave2_making import Debug, Json, Table
-from .output import FAILED, CliError, UsageError, note, reporting, result, with_progress
-
-if TYPE_CHECKING:
-    from ..data.chat_client import Server
+from .output import UsageError, reporting
 
 BaseUrl = Annotated[str | None, typer.Option(help="Of an OpenAI-compatible server, with /v1.")]
 Model = Annotated[str | None, typer.Option(help="As the server calls it.")]
@@ -85,7 +81,7 @@ def annotate(
         from ..data.media_parts import Reading
 
         own = read_captions(captions, _names(column)) if captions is not None else {}
-        limits = _limits(
+        limits = limits_of(
             api_key_env, concurrency, requests_per_minute, tokens_per_minute, timeout, attempts, seed,
             max_cost, input_price, output_price,
         )  # fmt: skip
@@ -93,8 +89,8 @@ def annotate(
             "video_caption": VideoCaptioning(media, Reading(frames=frames, sampling_rate=0)),
             "audio_caption": AudioCaptioning(media),
         }
-        servers = {step: (_server(url, name, limits), prompts[step]) for step, (url, name) in asked.items()}
-        run = _Run(table, out, cache)
+        servers = {step: (server_of(url, name, limits), prompts[step]) for step, (url, name) in asked.items()}
+        run = Run(table, out, cache)
         annotator = Annotator(servers, run.cache, run.letters, run.earlier)
 
         def described() -> Iterator[Annotation]:
@@ -153,13 +149,13 @@ def judge(
         from ..data.media_parts import Reading
         from ..data.rubric import MediaRubric, Rubric
 
-        limits = _limits(
+        limits = limits_of(
             api_key_env, concurrency, requests_per_minute, tokens_per_minute, timeout, attempts, seed,
             max_cost, input_price, output_price,
         )  # fmt: skip
         rubric = MediaRubric(media=media, reading=Reading(frames=frames)) if mode == "media" else Rubric()
-        run = _Run(table, out, cache)
-        judging = Judge(_server(base_url, model, limits), rubric, run.cache, run.letters, run.earlier)
+        run = Run(table, out, cache)
+        judging = Judge(server_of(base_url, model, limits), rubric, run.cache, run.letters, run.earlier)
 
         def keep(done: Judgement) -> dict[str, Any]:
             run.failures.update([done.failure] if done.failure else [])
@@ -170,97 +166,6 @@ def judge(
         found = run.report(judging.requests, judging.spent)
         found["judged"] = found["done"]
         run.finish(found | {"prompt_sha256": rubric.sha256}, "judged", as_json)
-
-
-class _Run:
-    """One table through a model, into one file; or dead letters of an earlier run, into the file of that run."""
-
-    def __init__(self, table: Path, out: Path, cache: Path | None) -> None:
-        from ..data.dead_letters import earlier_attempts, is_dead_letters
-        from ..data.tables import files
-
-        self.table, self.out = table, out
-        self.cache = cache or out.with_name(f"{out.name}.answers.sqlite")
-        self.letters = out.with_name(f"{out.name}.dead.parquet")
-        self.again = is_dead_letters(table)
-        if self.again and not out.is_file():
-            raise CliError(f"{table} has dead letters; give --out the table they belong to: {out} does not exist")
-        if not self.again:
-            files(table)  # says what is wrong with it before anything is made
-        self.earlier = earlier_attempts(table) if self.again else {}
-        self.failures: Counter[str] = Counter()
-        self.cached = self.failed = self.asked = 0
-        out.parent.mkdir(parents=True, exist_ok=True)
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        from ..data.dead_letters import read_dead_letters
-        from ..data.tables import read_rows
-
-        if not self.again:
-            yield from read_rows(self.table)
-            return
-        # A row with several letters comes once; the last one knows the most.
-        yield from {letter["sample_id"]: letter["row"] for letter in read_dead_letters(self.table)}.values()
-
-    def count(self, cached: bool, failed: bool) -> None:
-        self.asked += 1
-        self.cached += cached
-        self.failed += failed
-
-    def write(self, made: Iterator[Any], keep: Any, doing: str) -> None:
-        from ..data.chat_client import ServerError
-        from ..data.tables import read_rows, write_parquet
-
-        total = sum(1 for _ in self.rows())
-        try:
-            shown = (keep(done) for done in with_progress(made, total, doing))
-            if self.again:
-                mended = {row["sample_id"]: row for row in shown}
-                self.written = write_parquet(
-                    (mended.get(row["sample_id"], row) for row in read_rows(self.out)), self.out
-                )
-            else:
-                self.written = write_parquet(shown, self.out)
-        except ServerError as error:
-            raise CliError(str(error)) from error
-
-    def report(self, requests: int, spent: float) -> dict[str, Any]:
-        found: dict[str, Any] = {"rows": self.written, "done": self.asked - self.failed, "cached": self.cached}
-        return found | {"failed": dict(self.failures), "requests": requests, "cost": spent}
-
-    def finish(self, found: dict[str, Any], done: str, as_json: bool) -> None:
-        if as_json:
-            result(found)
-        else:
-            print(f"{found['done']} of {self.asked} rows {done} with {found['requests']} requests, in {self.out}")
-        if self.failures:
-            note(f"failed: {dict(self.failures)}; see {self.letters}, and give it as TABLE to try again")
-            raise typer.Exit(FAILED)
-
-
-def _limits(
-    key_variable: str,
-    concurrency: int,
-    requests: float | None,
-    tokens: float | None,
-    timeout: float,
-    attempts: int,
-    seed: int,
-    cost: float | None,
-    input_price: float,
-    output_price: float,
-) -> dict[str, Any]:
-    if cost is not None and not (input_price or output_price):
-        raise UsageError("--max-cost needs --input-price and --output-price, per million tokens")
-    limits = {"concurrency": concurrency, "requests_per_minute": requests, "tokens_per_minute": tokens}
-    limits |= {"timeout": timeout, "attempts": attempts, "seed": seed, "budget": cost}
-    return limits | {"input_price": input_price, "output_price": output_price, "api_key": os.environ.get(key_variable)}
-
-
-def _server(url: str | None, model: str | None, limits: Mapping[str, Any]) -> "Server":
-    from ..data.chat_client import Server
-
-    return Server(str(url), str(model), **limits)
 
 
 def _names(columns: list[str] | None) -> dict[str, str]:
