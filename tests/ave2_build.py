@@ -46,6 +46,8 @@ class Answering:
         if isinstance(content, str):
             return completion(good(audio_visual_label=content.split("<video>")[1].split("</video>")[0][:100]))
         kinds = {part["type"] for part in content}
+        if kinds >= {"input_audio", "image_url"}:
+            return completion(good([10, 10, 10, 10, 10]))
         if "input_audio" in kinds:
             return completion({"audio_caption": "a sound", "speech_content": "", "environmental_audio": "sound"})
         frames = [part["image_url"]["url"] for part in content if part["type"] == "image_url"]

@@ -15,7 +15,7 @@ from soundclip_hf.data.build_config import STAGES, BuildConfig
 from soundclip_hf.data.build_folder import BuildError, BuildFolder
 from soundclip_hf.data.cuts import Cut, Reject
 from soundclip_hf.data.pool import Crashed
-from soundclip_hf.data.rubric import PROMPT_ID, Rubric
+from soundclip_hf.data.rubric import PROMPT_ID, MediaRubric, Rubric
 from soundclip_hf.data.stages import is_done, perform, shards_of
 from soundclip_hf.data.subsets import split_of
 from soundclip_hf.data.tables import read_rows
@@ -114,6 +114,19 @@ def test_a_changed_prompt_does_not_mix(built, tmp_path):
     made = run(judge=other, restart="judge")
     assert {stage for stage, _ in made} == {"judge", "subset", "shard"}
     assert {row["judge_prompt_id"] for row in read_rows(tmp_path / "out" / "upload" / "data")} == {"mine/1"}
+
+
+def test_clips_are_judged_themselves(built, tmp_path):
+    run, asked = built
+    server = {"base_url": asked.url, "model": "both"}
+    run(annotate={}, judge={"mode": "media", "server": server, "frames": 2})
+    made = list(read_rows(tmp_path / "out" / "judge"))
+    assert [(row["judge_mode"], row["overall_score"], row["video_caption"]) for row in made] == [
+        ("media", 10, None)
+    ] * 6
+    assert {row["judge_prompt_id"] for row in made} == {MediaRubric().prompt_id}
+    with pytest.raises(BuildError, match="prompt_sha256 was"):  # more frames are another question
+        run(annotate={}, judge={"mode": "media", "server": server, "frames": 3})
 
 
 def test_new_videos_get_shards_of_their_own(built, world, tmp_path):
