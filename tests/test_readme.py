@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from synthetic_ave2 import write_ave2
 from tiny_models import tiny_audio_config, tiny_llava
 from tiny_processors import tiny_feature_extractor, tiny_llava_processor
 
@@ -47,6 +48,14 @@ def test_dual_encoder(tmp_path):
     done = run(PYTHON[2], tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("tensor([[")
+
+
+def test_a_published_data_set(tmp_path):
+    folder = write_ave2(tmp_path / "set", tmp_path / "clips")
+    assert PYTHON[3].count('"org/ave2"') == 2
+    done = run(PYTHON[3].replace('"org/ave2"', repr(str(folder))), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["(48000,) 16000", "5 9.0"]
 
 
 @pytest.mark.parametrize("target", ["demo", "test", "test-slow", "test-gpu", "check"])

@@ -1,33 +1,18 @@
 """A projector is trained on AVE-2's `media` part: a subset of it by name, from shards, at once or as a stream."""
 
-import hashlib
 import json
 
 import pytest
+from synthetic_ave2 import write_ave2
 
-from soundclip_hf.data.schema import complete
-from soundclip_hf.data.shards import write_shards
-from soundclip_hf.data.synthetic import scene, write_mp4
-from soundclip_hf.publishing.ave2_card import ave2_card
 from soundclip_hf.training.arguments import ArgumentsError
 
 
 @pytest.fixture(scope="module")
 def ave2(tmp_path_factory):
-    """Fourteen scenes as clips, ten of them for training, in shards with their card."""
-    clips = tmp_path_factory.mktemp("clips")
-    rows = []
-    for number in range(14):
-        shown = scene(number)
-        path = clips / f"synthetic-{number}_01.mp4"
-        write_mp4(path, [shown], size=64)
-        found = {"media_sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "media_status": "ok"}
-        row = shown.row() | found | {"split": "train" if number < 10 else "eval"}
-        rows.append(complete({name: value for name, value in row.items() if value is not None}))
-    folder = tmp_path_factory.mktemp("ave2") / "set"
-    write_shards(rows, folder, media=clips)
-    (folder / "README.md").write_text(ave2_card(folder, "org/ave2"), encoding="utf-8")
-    return folder
+    """Fourteen scenes as clips, ten of them for training."""
+    folder = tmp_path_factory.mktemp("ave2")
+    return write_ave2(folder / "set", folder / "clips")
 
 
 @pytest.mark.parametrize("stream", [(), ("--streaming", "true", "--max_steps", 2)], ids=["rows", "stream"])

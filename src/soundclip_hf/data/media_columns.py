@@ -32,6 +32,9 @@ def with_audio(ds: Any, sampling_rate: int = 16000, *, video_column: str = "vide
     Without torchcodec no clip can be decoded by `datasets` itself: then the `video` column gives `bytes` and `path`,
     for `soundclip_hf.read_clip(row["video"]["bytes"])`.
 
+    Of a stream, drop columns before this call or with `select_columns`: `remove_columns` afterwards is a `map` of
+    `datasets`, which decodes every sound twice.
+
     Args:
         ds: A `Dataset`, `IterableDataset`, or a dict of either, as `load_dataset` gives them.
         sampling_rate: Of the sound, in Hz.
