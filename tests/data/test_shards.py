@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from ave2_rows import rows
 
+from soundclip_hf.data.file_hash import sha256
 from soundclip_hf.data.shards import Sizes, read_manifest, write_shards
-from soundclip_hf.data.verification import sha256
 
 parquet = pytest.importorskip("pyarrow.parquet")
 SMALL = Sizes(data_rows=20, data_group_rows=8, media_bytes=20_000, media_group_bytes=7_000)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .build_config import STAGES
-from .verification import sha256
+from .file_hash import sha256
 from .whole_files import read_json, write_json
 
 WHOLE = "all"

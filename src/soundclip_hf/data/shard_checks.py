@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .file_hash import sha256
 from .shard_staging import read_manifest
-from .verification import sha256
 
 
 def verify_shards(folder: str | Path) -> dict[str, list[str]]:

@@ -10,11 +10,11 @@ from typing import Any
 from .build_config import BuildConfig
 from .caption_tables import read_captions
 from .captioning import AudioCaptioning, Captioning, VideoCaptioning
+from .file_hash import sha256
 from .media_parts import Reading
 from .rubric import MediaRubric, Rubric
 from .segment import VERSION as CUT_VERSION
 from .server_settings import ServerSettings
-from .verification import sha256
 
 
 def identity(config: BuildConfig, stage: str) -> dict[str, Any]:

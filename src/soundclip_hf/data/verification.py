@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from .file_hash import sha256
 from .validation import BadRow, validate
 
 # Counts that were published. The release is three segments each of 190,046 excerpts; the paper's other count, 580,145,
 # is a slip of two.
 EXPECTED = {"paper": 580_147, "release": 570_138}
 SHOWN = 20
-CHUNK = 1 << 20
 
 
 def verify(rows: Iterable[Mapping[str, Any]], media: str | Path | None = None) -> dict[str, Any]:
@@ -89,13 +88,4 @@ def verify(rows: Iterable[Mapping[str, Any]], media: str | Path | None = None) -
     }
 
 
-def sha256(path: str | Path) -> str:
-    """Of a file's content, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while part := file.read(CHUNK):
-            digest.update(part)
-    return digest.hexdigest()
-
-
-__all__ = ["EXPECTED", "sha256", "verify"]
+__all__ = ["EXPECTED", "verify"]
