@@ -78,6 +78,7 @@ def align(llava: Path, encoder: Path, pairs: Path, out: Path, cache: Path, steps
         "eval_split": "validation",
         "cache_embeddings": cache,
         "cache_batch_size": 100,
+        "dataloader_num_workers": 1,
         "output_dir": out,
         "max_steps": steps,
         "learning_rate": _RATE,
