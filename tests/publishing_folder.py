@@ -1,12 +1,8 @@
-"""A small folder of shards, and a client of a Hub in a process of its own."""
+"""A small folder of shards."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,26 +27,4 @@ def shards(folder: Path, count: int = 120, *, media: bool = True, sizes: Sizes =
     return made
 
 
-def client(
-    hub_url: str, home: Path, code: str, *arguments: object, token: str | None = "hf_alice", xet: bool = False
-) -> Any:
-    """Run `code` with a Hub and a home of its own; what it prints last is JSON, and the result."""
-    environment = {**os.environ, "HF_ENDPOINT": hub_url, "HF_HOME": str(home), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    for name in ("HF_HUB_OFFLINE", "HF_TOKEN", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        environment.pop(name, None)
-    if token is not None:
-        environment["HF_TOKEN"] = token
-    if not xet:
-        environment["HF_HUB_DISABLE_XET"] = "1"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-__all__ = ["SIZES", "client", "shards"]
+__all__ = ["SIZES", "shards"]

@@ -4,8 +4,8 @@ import pytest
 import yaml
 from ave2_build import Answering, long_videos, values
 from chat_server import chat_server
+from hub_client import client
 from hub_server import serve
-from publishing_folder import client
 
 from soundclip_hf.bundled import TINY
 from soundclip_hf.data.subsets import split_of

@@ -2,9 +2,9 @@
 
 import json
 
+from hub_client import client
 from hub_repositories import Settings
 from hub_server import serve
-from publishing_folder import client
 
 READ = """
 import contextlib, io, json

@@ -7,8 +7,9 @@ import hashlib
 
 import pytest
 from ave2_rows import rows
+from hub_client import client
 from hub_server import serve
-from publishing_folder import SIZES, client, shards
+from publishing_folder import SIZES, shards
 
 from soundclip_hf.data.shards import read_manifest, write_shards
 
@@ -95,7 +96,8 @@ old, new = sys.argv[1:]
 out = [push_folder(old, "org/ave2", tag="v1.0"), push_folder(new, "org/ave2", tag="v2.0")]
 out.append(ids(load_dataset("org/ave2", revision="v1.0")))
 out.append(ids(load_dataset("org/ave2")))
-out.append(attempt(lambda: push_folder(old, "org/ave2", tag="v1.0")))
+out.append(attempt(lambda: push_folder(new, "org/ave2", tag="v1.0")))
+out.append(push_folder(old, "org/ave2", tag="v1.0"))
 out.append(attempt(lambda: Ave2("org/ave2", revision="v9")))
 out.append(push_folder(old, "org/ave2", revision="trial")["commit"])
 print(json.dumps(out))
@@ -106,7 +108,7 @@ def test_versions_replace_each_other_whole(hub, folder, tmp_path):
     old = shards(folder)
     new = shards(tmp_path / "new", 60, media=False)
     (tmp_path / "new" / "README.md").write_text("---\nlicense: mit\n---\n# Ours\n")
-    first, second, before, after, taken, unknown, trial = client(
+    first, second, before, after, taken, repeated, unknown, trial = client(
         hub.url, tmp_path / "home", START + VERSIONS, folder, tmp_path / "new"
     )
     assert before["train"] == [row["sample_id"] for row in old if row["split"] == "train"]
@@ -116,7 +118,8 @@ def test_versions_replace_each_other_whole(hub, folder, tmp_path):
     assert shown == set(in_folder(tmp_path / "new"))
     assert hub.commits[second["commit"]].parent == first["commit"]  # one commit, in which all changes
     assert hub.files(REPO)["README.md"].read() == (tmp_path / "new" / "README.md").read_bytes()
-    assert taken == "ValueError: org/ave2: has a tag 'v1.0' already; give another name"
+    assert taken == "ValueError: org/ave2: has a tag 'v1.0' already, on other content; give another name"
+    assert (repeated["commit"], repeated["sent"], repeated["kept"]) == (first["commit"], 0, 9)  # and main is left alone
     assert unknown.startswith("HubAccessError: org/ave2: has no revision 'v9'; its branches and tags are on http")
     assert hub.revisions[REPO]["trial"] == trial
     assert on_hub(hub, "trial").items() >= in_folder(folder).items()
@@ -221,6 +224,7 @@ print(json.dumps([
     run("org/ave2", "--from", folder, "--private", "--gated", "auto", "--tag", "v1.0", "--json"),
     run("org/ave2", "--from", folder),
     run("org/ave2", "--from", folder, "--tag", "v1.0"),
+    run("org/ave2", "--from", folder, "--tag", "v1.0", "--title", "Other"),
     run("org/ave2", "--from", folder, "--token", "hf_wrong", "--tag", "v2.0"),
     run("org/ave2", "--from", folder, "--token", "hf_reader", "--tag", "v2.0"),
     run("other/ave2", "--from", folder),
@@ -235,14 +239,15 @@ def test_the_command(hub, folder, tmp_path):
     import json
 
     shards(folder, 20, media=False)
-    made, again, *failed = client(hub.url, tmp_path / "home", COMMAND, folder)
-    assert made[0] == again[0] == 0
+    made, again, tagged, *failed = client(hub.url, tmp_path / "home", COMMAND, folder)
+    assert made[0] == again[0] == tagged[0] == 0
     found = json.loads(made[1])
     assert (found["rows"], found["sent"], found["tag"]) == (20, 4, "v1.0")
     assert (hub.settings[REPO].private, hub.settings[REPO].gated) == (True, "auto")
     assert again[1].startswith(f"20 rows in {hub.url}/datasets/org/ave2: 0 files sent (0.0 MB), 4 were there")
+    assert tagged[1] == again[1]
     expected = [
-        (1, "has a tag 'v1.0' already"),
+        (1, "has a tag 'v1.0' already, on other content"),
         (1, "cannot be written without a token that is valid"),
         (1, "the token may not write"),
         (1, "the token may not write"),

@@ -5,8 +5,8 @@ import json
 
 import numpy as np
 import pytest
+from hub_client import client
 from hub_server import serve
-from publishing_folder import client
 from shared_data import shared_path
 
 from soundclip_hf.data.shards import write_shards

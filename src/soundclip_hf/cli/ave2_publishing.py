@@ -21,7 +21,7 @@ def push(
     gated: Annotated[
         str | None, typer.Option(metavar="auto|manual", help="Access on request, granted by itself or by you.")
     ] = None,
-    tag: Annotated[str | None, typer.Option(help="Name of this version, such as v1.0; must be new.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Name of this version, such as v1.0.")] = None,
     revision: Annotated[str, typer.Option(help="Branch.")] = "main",
     token: Annotated[str | None, typer.Option(help="[default: of `hf auth login`, or HF_TOKEN]")] = None,
     title: Annotated[str | None, typer.Option(help="Of the card.  [default: NAME]")] = None,

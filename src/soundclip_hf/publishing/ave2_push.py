@@ -17,7 +17,7 @@ from ..data.shards import MANIFEST, read_manifest
 from .ave2_card import ave2_card
 
 if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub import CommitOperationAdd, GitRefs, HfApi
 
 CARD = "README.md"
 GATED = ("auto", "manual")
@@ -49,7 +49,8 @@ def push_folder(
         repo: `org/name`.
         private: True or False changes who sees it; None leaves an old data set as it is, and makes a public one.
         gated: "auto" or "manual", for access on request; None leaves that as it is.
-        tag: Name of this version, such as "v1.0". It must be new.
+        tag: Name of this version, such as "v1.0": a new one, or one that stands on this very content; then all is
+            done, and no branch is changed.
         revision: Branch.
         token: One that may write; None takes that of `hf auth login`.
         title: See `ave2_card`, also for `licence` and `inclusive`.
@@ -60,7 +61,7 @@ def push_folder(
         `repo`, `url`, `commit`, `tag`, `rows`, and as counts `sent`, `kept` and `removed`, with `sent_bytes`.
 
     Raises:
-        ValueError: No manifest, a shard that is not what the manifest says, a tag that exists, a wrong `gated`.
+        ValueError: No manifest, a shard that is not what the manifest says, a tag on other content, a wrong `gated`.
         HubAccessError: A token that is missing or may not write; the Hub refuses or cannot be reached.
     """
     from huggingface_hub import CommitOperationDelete, HfApi
@@ -78,15 +79,16 @@ def push_folder(
             # Before the first file is there: nobody must see what is not meant for everybody.
             api.update_repo_settings(repo, repo_type="dataset", private=private, gated=gated)
         refs = api.list_repo_refs(repo, repo_type="dataset")
-        if any(known.name == tag for known in refs.tags):
-            raise ValueError(f"{repo}: has a tag {tag!r} already; give another name")
-        if revision not in {branch.name for branch in refs.branches}:
-            api.create_branch(repo, repo_type="dataset", branch=revision)
-        parent = api.dataset_info(repo, revision=revision).sha
+        tagged = any(known.name == tag for known in refs.tags)
+        # A tag is the last thing that a push makes: one on this very content is left by a push that went through.
+        # Its branch may have moved on since, and stays where it is.
+        parent = api.dataset_info(repo, revision=tag if tagged else _head(api, repo, revision, refs)).sha
         there = _there(api, repo, parent)
         adding = _additions(root, expected, card, there)
-        sent_bytes = _upload(api, repo, revision, adding, root, show)
         removing = sorted(p for p in there if p.startswith(("data/", "media/")) and p not in expected)
+        if tagged and (adding or removing):
+            raise ValueError(f"{repo}: has a tag {tag!r} already, on other content; give another name")
+        sent_bytes = _upload(api, repo, revision, adding, root, show)
         commit = parent
         if adding or removing:
             done = api.create_commit(
@@ -98,7 +100,7 @@ def push_folder(
                 commit_message=message or f"{manifest['rows']} rows, written by {manifest['code_version']}",
             )
             commit = done.oid
-        if tag is not None:
+        if tag is not None and not tagged:
             api.create_tag(repo, repo_type="dataset", tag=tag, revision=commit)
     return {
         "repo": repo,
@@ -111,6 +113,13 @@ def push_folder(
         "removed": len(removing),
         "sent_bytes": sent_bytes,
     }
+
+
+def _head(api: HfApi, repo: str, revision: str, refs: GitRefs) -> str:
+    """The branch, which is made if it is not there."""
+    if revision not in {branch.name for branch in refs.branches}:
+        api.create_branch(repo, repo_type="dataset", branch=revision)
+    return revision
 
 
 def _check_files(root: Path, expected: dict[str, str], show: Progress) -> None:
