@@ -56,6 +56,7 @@ def chat_server(reply: Callable[[int, dict[str, Any]], Any]) -> Iterator[Asked]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body are two writes: the client would wait 40 ms for the second
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
