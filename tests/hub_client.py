@@ -44,7 +44,7 @@ def client(
 ) -> Any:
     """Run `code` with a Hub and a home of its own; what it prints last is JSON, and the result."""
     environment = {**os.environ, "HF_ENDPOINT": hub_url, "HF_HOME": str(home), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    for name in ("HF_HUB_OFFLINE", "HF_TOKEN", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
+    for name in ("HF_HUB_OFFLINE", "HF_TOKEN", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_XET"):
         environment.pop(name, None)
     if token is not None:
         environment["HF_TOKEN"] = token

@@ -13,6 +13,7 @@ from soundclip_hf.data.schema import complete
 from soundclip_hf.data.tables import read_rows, write_parquet
 
 pytest.importorskip("pyarrow")
+SERVER = ("--base-url", "http://127.0.0.1:9/v1", "--model", "m")
 
 
 @pytest.fixture
@@ -43,6 +44,20 @@ def test_segment_and_verify(soundclip, tmp_path):
     (out / "v1_01.mp4").write_bytes(b"other")
     checked = soundclip("ave2", "verify", out / "segments.jsonl", "--media", out, "--json")
     assert (checked.code, checked.rows[0]["media_changed"]) == (1, ["v1_01"])
+
+
+def test_segment_keeps_the_videos_of_earlier_runs(soundclip, tmp_path):
+    options = {"samples": tone(3.2, 16000), "rate": 16000, "frames": grey_frames(32), "fps": 10}
+    for name in ("a", "b"):
+        write_media(tmp_path / f"{name}.mp4", video="libx264", audio="aac", **options)
+    command, out = ("ave2", "segment", "--workers", 1, "--out"), tmp_path / "clips"
+    soundclip(*command, out, tmp_path / "a.mp4")
+    gone = soundclip(*command, out, tmp_path / "c.mp4")
+    assert (gone.code, "c.mp4: no such file or folder" in gone.error) == (1, True)
+    for _ in range(2):
+        told = soundclip(*command, out, tmp_path / "b.mp4").stdout
+        assert told == f"1 clips of 1 videos in {out}, beside 1 of earlier videos; rejected: none\n"
+        assert [row["sample_id"] for row in read_rows(out / "segments.jsonl")] == ["a_01", "b_01"]
 
 
 def test_judge_then_stats_and_agreement(soundclip, tmp_path, table):
@@ -80,7 +95,7 @@ def test_failed_judgements_are_reported_and_asked_again(soundclip, tmp_path):
     with chat_server(lambda number, body: completion("no")) as asked:
         outcome = soundclip("ave2", "judge", table, "--out", out, "--base-url", asked.url, "--model", "m")
     assert outcome.code == 1
-    assert "60" in outcome.stderr
+    assert outcome.stderr.startswith("failed: {'unusable': 60}, the first because: ")
     letters = tmp_path / "judged.parquet.dead.parquet"
     assert {letter["error"] for letter in read_dead_letters(letters)} == {"unusable"}
     assert {row["overall_score"] for row in read_rows(out)} == {None}
@@ -161,9 +176,15 @@ def test_verify_finds_leaks_mixed_prompts_and_bad_rows(soundclip, tmp_path):
     ("arguments", "code", "words"),
     [
         (["stats", "{}/none.parquet"], 1, ["none.parquet", "no such file"]),
-        (["stats", "{}"], 1, ["has no .parquet"]),
+        (["stats", "{}/empty"], 1, ["has no .parquet"]),
         (["verify", "{}/text.parquet"], 1, ["text.parquet", "cannot be read as Parquet"]),
         (["agreement", "{}/none.parquet", "{}/none.parquet"], 1, ["no such file"]),
+        (["annotate", "{}/zero.jsonl", "--out", "{}/o.parquet", *SERVER, "--media", "{}"], 1, ["has no rows"]),
+        (["judge", "{}/zero.jsonl", "--out", "{}/o.parquet", *SERVER], 1, ["zero.jsonl: has no rows"]),
+        (["subset", "{}/zero.jsonl", "--out", "{}/o.parquet"], 1, ["zero.jsonl: has no rows"]),
+        (["shard", "{}/zero.jsonl", "--out", "{}/o"], 1, ["zero.jsonl: has no rows"]),
+        (["shard", "{}/zero.jsonl", "--out", "{}/o", "--media", "{}/no"], 2, ["/no: no such folder"]),
+        (["verify", "{}/zero.jsonl", "--media", "{}/no"], 2, ["/no: no such folder"]),
         (["segment", "{}/empty", "--out", "{}/out"], 1, ["has no video files"]),
         (["segment", "{}/a.mp4", "--out", "{}/out", "--backend", "gpu"], 2, ["--backend gpu"]),
         (
@@ -177,6 +198,7 @@ def test_verify_finds_leaks_mixed_prompts_and_bad_rows(soundclip, tmp_path):
 )
 def test_bad_input_is_one_line(soundclip, tmp_path, arguments, code, words):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "zero.jsonl").touch()
     (tmp_path / "text.parquet").write_text("no parquet") if "verify" in arguments else None
     outcome = soundclip("ave2", *[argument.format(tmp_path) for argument in arguments])
     assert outcome.code == code, outcome.stderr

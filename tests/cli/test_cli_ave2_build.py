@@ -1,5 +1,7 @@
 """`soundclip ave2 build`, and its last stages as single commands."""
 
+from collections import Counter
+
 import pytest
 import yaml
 from ave2_build import Answering, long_videos, values
@@ -41,6 +43,9 @@ def test_build_goes_on_and_asks_again_for_what_failed(soundclip, world, tmp_path
         assert not any(row["fresh"] for row in soundclip(*command).rows)
         assert len(asked.bodies) == count
         well.append(True)
+        told = soundclip(*command[:-1]).stdout.splitlines()
+        assert told[2] == "judge: 2 rows in 2 shards, 0 made now; {'failed: unusable': 2}"
+        assert told[4] == f"shard: 2 rows in {tmp_path / 'out' / 'upload'}, as before"
         again = soundclip(*command, "--retry")
         fresh = [(row["stage"], row["shard"]) for row in again.rows if row["fresh"]]
         assert fresh == [(stage, f"0000{n}") for stage in ("judge", "subset") for n in (0, 1)] + [("shard", "all")]
@@ -66,7 +71,8 @@ def test_the_packaged_configuration_is_complete():
         (["judge.mode=video"], 2, ["judge: mode='video'"]),
         (["judge.server.max_cost=1"], 2, ["judge.server: max_cost=1 needs input_price"]),
         (["out"], 2, ["'out': write a setting as name=value"]),
-        (["--only", "jugde"], 1, ["stage 'jugde' is none of"]),
+        (["--only", "jugde"], 2, ["--only jugde: give one of segment, annotate"]),
+        (["--restart", "jugde"], 2, ["--restart jugde: give one of"]),
         (["--only", "push"], 1, ["push.repo"]),
         (["--only", "judge"], 1, ["start with the stage 'segment'"]),
         (["--config", "dataset/ave3"], 2, ["dataset/ave3", "dataset/ave2"]),
@@ -94,6 +100,10 @@ def test_subset_and_shard(soundclip, tmp_path):
     outcome = soundclip("ave2", "subset", tmp_path / "a.parquet", "--out", tmp_path / "c.parquet", *keep)
     above = sum(row["overall_score"] is not None and row["overall_score"] > 8 for row in given)
     assert outcome.rows[0]["rows"] == above
+    text = soundclip("ave2", "shard", tmp_path / "b.parquet", "--out", tmp_path / "told").stdout
+    splits = Counter(row["split"] for row in made)
+    counts = f"eval {splits['eval']}, train {splits['train']}"
+    assert text == f"60 rows ({counts}), 0 with a clip, in 2 shards in {tmp_path / 'told'}\n"
     outcome = soundclip("ave2", "shard", tmp_path / "b.parquet", "--out", tmp_path / "up", "--json")
     assert outcome.code == 0, outcome.stderr
     assert outcome.rows[0]["rows"] == 60

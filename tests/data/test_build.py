@@ -101,8 +101,8 @@ def test_a_changed_prompt_does_not_mix(built, tmp_path):
         run(judge=other)
     told = str(error.value)
     assert f"prompt_id was '{PROMPT_ID}' and is now 'mine/1'" in told
-    assert Rubric().sha256 in told
-    assert Rubric(instructions=words.read_text(), prompt_id="mine/1").sha256 in told
+    assert f"prompt_sha256 was {Rubric().sha256[:12]}… and is now " in told
+    assert f"{Rubric(instructions=words.read_text(), prompt_id='mine/1').sha256[:12]}…" in told
     assert "new folder" in told
     assert "--restart judge" in told
     for changes in ({"annotate": {"video": server}}, {"segment": {"max_side": 32}}):
@@ -241,3 +241,12 @@ def test_no_key_is_written_down(built, tmp_path, monkeypatch):
     run()
     assert asked.headers[0]["Authorization"] == "Bearer very-secret"
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"very-secret" in path.read_bytes()]
+
+
+def test_nothing_left_is_no_data_set(tmp_path):
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "bad.mp4").write_bytes(b"no media")
+    config = settings(tmp_path / "videos", tmp_path / "out", "http://127.0.0.1:9/v1")
+    with pytest.raises(BuildError, match="shard: no clip is left; see what segment and subset say, and "):
+        list(build(config))
+    assert not (tmp_path / "out" / "upload").exists()

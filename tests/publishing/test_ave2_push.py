@@ -142,6 +142,26 @@ def test_a_push_that_was_stopped_goes_on(hub, folder, tmp_path):
     assert on_hub(hub).items() >= in_folder(folder).items()
 
 
+WITH_BARS = f"""
+import contextlib, io, os
+del os.environ["HF_HUB_DISABLE_PROGRESS_BARS"]
+{START}
+with contextlib.redirect_stderr(io.StringIO()) as said:
+    failed = attempt(lambda: push_folder(sys.argv[1], "org/ave2"))
+print(json.dumps([failed, said.getvalue()]))
+"""
+
+
+def test_a_store_of_chunks_that_does_not_answer(hub, folder, tmp_path):
+    """Nothing but the error is said: no bars of huggingface_hub in a log."""
+    pytest.importorskip("hf_xet")
+    shards(folder, 20, media=False)
+    failed, said = client(hub.url, tmp_path / "home", WITH_BARS, folder, xet=True)
+    assert failed.startswith("HubAccessError: org/ave2: eval-00000-of-00001.parquet could not be sent (")
+    assert failed.endswith("; push again")
+    assert said == ""
+
+
 ACCESS = """
 import os
 folder, home, *users = sys.argv[1:]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from .ave2_asking_run import Run, limits_of, server_of
-from .ave2_making import Debug, Json, Table
+from .ave2_making import Debug, Json, Table, check_media
 from .output import UsageError, reporting
 
 BaseUrl = Annotated[str | None, typer.Option(help="Of an OpenAI-compatible server, with /v1.")]
@@ -72,6 +72,7 @@ def annotate(
         asked = {step: (url, name) for step, (url, name) in asked.items() if name}
         if asked and media is None:
             raise UsageError("--media FOLDER is missing: the model describes the clips in it")
+        check_media(media)
         if any(url is None for url, _ in asked.values()):
             raise UsageError("--base-url is missing: where is the server of the model?")
 
@@ -144,6 +145,7 @@ def judge(
             raise UsageError(f"--mode {mode}: give captions or media")
         if mode == "media" and media is None:
             raise UsageError("--mode media needs --media FOLDER, the clips")
+        check_media(media)
 
         from ..data.judge import Judge, Judgement
         from ..data.media_parts import Reading

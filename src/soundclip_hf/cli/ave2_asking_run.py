@@ -53,7 +53,8 @@ class Run:
         from ..data.chat_client import ServerError
         from ..data.tables import read_rows, write_parquet
 
-        total = sum(1 for _ in self.rows())
+        if not (total := sum(1 for _ in self.rows())):
+            raise CliError(f"{self.table}: has no rows")
         try:
             shown = (keep(done) for done in with_progress(made, total, doing))
             if self.again:
@@ -76,7 +77,11 @@ class Run:
         else:
             print(f"{found['done']} of {self.asked} rows {done} with {found['requests']} requests, in {self.out}")
         if self.failures:
-            note(f"failed: {dict(self.failures)}; see {self.letters}, and give it as TABLE to try again")
+            from ..data.dead_letters import read_dead_letters
+
+            first = next((letter["detail"] for letter in read_dead_letters(self.letters)), None)
+            why = f", the first because: {first}" if first else ""
+            note(f"failed: {dict(self.failures)}{why}; see {self.letters}, and give it as TABLE to try again")
             raise typer.Exit(FAILED)
 
 

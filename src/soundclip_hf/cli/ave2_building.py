@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .ave2_making import Debug, Json, Table
+from .ave2_making import Debug, Json, Table, check_media
+from .ave2_publishing import showing
 from .output import CliError, UsageError, note, reporting, result, with_progress
 
 if TYPE_CHECKING:
@@ -45,6 +47,10 @@ def build(
         from ..data.chat_client import ServerError
         from ..data.typed_settings import SettingError
 
+        for name, given in (("--only", only or ()), ("--restart", [restart] if restart else ())):
+            for stage in given:
+                if stage not in STAGES:
+                    raise UsageError(f"{name} {stage}: give one of {', '.join(STAGES)}")
         try:
             chosen = read_build_config(_find(config), settings or [])
         except SettingError as error:
@@ -56,7 +62,7 @@ def build(
                 return
             push = _pusher() if chosen.push.repo and "push" in stages else None
             steps = run(chosen, stages=stages, push=push, restart=restart, retry=retry)
-            failed = _report(steps, as_json)
+            failed = _report(steps, as_json, Path(chosen.out))
         except (BuildError, ServerError) as error:
             raise CliError(str(error)) from error
         if failed:
@@ -76,12 +82,12 @@ def subset(
     with reporting(debug):
         from ..data.stage_work import selected
         from ..data.subsets import SUBSETS
-        from ..data.tables import read_rows, write_parquet
+        from ..data.tables import write_parquet
 
         if keep not in SUBSETS:
             raise UsageError(f"--keep {keep}: give one of {', '.join(SUBSETS)}")
         counts: Counter[str] = Counter()
-        written = write_parquet(selected(read_rows(table), keep, inclusive, eval_share, counts), out)
+        written = write_parquet(selected(_rows(table), keep, inclusive, eval_share, counts), out)
         if as_json:
             result({"rows": written, **counts})
         else:
@@ -99,16 +105,28 @@ def shard(
     """Write rows, and their clips, as the Parquet shards that `load_dataset` reads; rows need a split (`subset`)."""
     with reporting(debug):
         from ..data.shards import write_shards
-        from ..data.tables import read_rows
 
-        made = write_shards(read_rows(table), out, media=media, overwrite=overwrite)
+        check_media(media)
+        made = write_shards(_rows(table), out, media=media, overwrite=overwrite)
         if as_json:
             result({name: made[name] for name in ("rows", "splits", "rows_sha256")} | {"shards": len(made["shards"])})
         else:
-            print(f"{made['rows']} rows in {len(made['shards'])} shards in {out}: {made['splits']}")
+            splits = ", ".join(f"{name} {split['data_rows']}" for name, split in made["splits"].items())
+            clips = sum(split["media_rows"] for split in made["splits"].values())
+            print(f"{made['rows']} rows ({splits}), {clips} with a clip, in {len(made['shards'])} shards in {out}")
 
 
-def _report(steps: "Iterator[Progress]", as_json: bool) -> dict[str, int]:
+def _rows(table: Path) -> Iterator[dict[str, Any]]:
+    from ..data.tables import read_rows
+
+    rows = read_rows(table)
+    if (first := next(rows, None)) is None:
+        raise CliError(f"{table}: has no rows")
+    yield first
+    yield from rows
+
+
+def _report(steps: "Iterator[Progress]", as_json: bool, out: Path) -> dict[str, int]:
     """A line per stage, or with JSON per shard; returns what failed, by reason."""
     failed: Counter[str] = Counter()
     following = next(steps, None)
@@ -127,15 +145,28 @@ def _report(steps: "Iterator[Progress]", as_json: bool) -> dict[str, int]:
 
         for one in with_progress(of_this_stage(), first.total, first.stage):
             rows, fresh = rows + one.manifest["rows"], fresh + one.fresh
-            counts.update(one.manifest.get("counts", {}))
+            counted = one.manifest.get("counts", {})
+            # Requests of earlier runs are not what this one has cost.
+            counts.update({name: count for name, count in counted.items() if one.fresh or name != "requests"})
             if as_json:
                 told: dict[str, Any] = {"stage": one.stage, "shard": one.shard, "fresh": one.fresh}
                 names = ("rows", "counts", "seconds", "pushed")
                 result(told | {name: one.manifest[name] for name in names if name in one.manifest})
         failed.update({name: count for name, count in counts.items() if name.startswith("failed")})
-        said = f"{first.stage}: {rows} rows in {first.total} shards, {fresh} made now"
+        said = _line(first, rows, fresh, out)
         (note if as_json else print)(f"{said}; {dict(counts)}" if counts else said)
     return dict(failed)
+
+
+def _line(last: "Progress", rows: int, fresh: int, out: Path) -> str:
+    """What a stage has done, and where it is."""
+    if last.stage == "push":
+        pushed = last.manifest["pushed"]
+        sent = f"{pushed['sent']} files sent, {pushed['kept']} were there" if fresh else "as before"
+        return f"push: {rows} rows in {pushed['url']}, commit {pushed['commit']}: {sent}"
+    if last.stage == "shard":
+        return f"shard: {rows} rows in {out / 'upload'}, {'made now' if fresh else 'as before'}"
+    return f"{last.stage}: {rows} rows in {last.total} shard{'s'[: last.total != 1]}, {fresh} made now"
 
 
 def _on_a_cluster(config: "BuildConfig", stages: list[str], restart: str | None, retry: bool, as_json: bool) -> None:
@@ -161,7 +192,7 @@ def _find(name: str) -> Path:
 def _pusher() -> Callable[..., dict[str, Any]]:
     from ..publishing.ave2_push import push_folder
 
-    return push_folder
+    return partial(push_folder, progress=showing)
 
 
 __all__ = ["build", "shard", "subset"]

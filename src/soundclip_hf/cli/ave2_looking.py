@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .ave2_making import Debug, Json, Table
+from .ave2_making import Debug, Json, Table, check_media
 from .ave2_rating import finite, short
 from .output import FAILED, note, reporting, result, with_progress
 
@@ -56,6 +56,7 @@ def verify(
         from ..data.tables import read_rows
         from ..data.verification import verify as check
 
+        check_media(media)
         # First, as shards that were damaged may not be readable at all.
         shards = verify_shards(table) if (table / "manifest.json").is_file() else {}
         for fault, paths in shards.items():

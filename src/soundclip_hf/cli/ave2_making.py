@@ -3,7 +3,7 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +25,12 @@ def segment(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Cut long videos into clips of 3 seconds. What is finished is not cut again; clips that are not kept say why."""
+    """
+    Cut long videos into clips of 3 seconds.
+
+    What is finished is not cut again; clips that are not kept say why. Videos that were cut into the same folder
+    before stay in its table.
+    """
     with reporting(debug):
         if backend not in ("auto", "ffmpeg", "pyav"):
             raise UsageError(f"--backend {backend}: give auto, ffmpeg or pyav")
@@ -36,6 +41,8 @@ def segment(
 
         jobs = []
         for path in videos:
+            if not path.exists():
+                raise CliError(f"{path}: no such file or folder")
             found = sorted(media_files(path)) if path.is_dir() else [path]
             if not found:
                 raise CliError(f"{path}: has no video files")
@@ -58,11 +65,26 @@ def segment(
                         "rejects": [{"segment": r.segment, "reason": r.reason} for r in made.rejects],
                     }
                 )
-        _write_lines(out / "segments.jsonl", (line for job in jobs for line in tables[job.video_id]))
+        table = out / "segments.jsonl"
+        kept = _lines_of_others(table, tables) if table.is_file() else []
+        _write_lines(table, [*kept, *(line for job in jobs for line in tables[job.video_id])])
         if not as_json:
-            print(f"{clips} clips of {len(jobs)} videos in {out}; rejected: {dict(rejects) or 'none'}")
+            more = f", beside {len(kept)} of earlier videos" if kept else ""
+            print(f"{clips} clips of {len(jobs)} videos in {out}{more}; rejected: {dict(rejects) or 'none'}")
         if not clips:
             raise typer.Exit(FAILED)
+
+
+def check_media(folder: Path | None) -> None:
+    """One error, and not one for each clip."""
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"--media {folder}: no such folder")
+
+
+def _lines_of_others(table: Path, videos: Container[str]) -> list[str]:
+    """Of the table that an earlier run has left, what is not about these videos."""
+    lines = table.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if json.loads(line)["youtube_id"] not in videos]
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
@@ -71,4 +93,4 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
     os.replace(partial, path)
 
 
-__all__ = ["Debug", "Json", "Table", "segment"]
+__all__ = ["Debug", "Json", "Table", "check_media", "segment"]

@@ -42,9 +42,6 @@ def push(
 
         from ..publishing.ave2_push import push_folder
 
-        def progress(paths: list[Path], doing: str) -> Iterable[Path]:
-            return with_progress(paths, len(paths), doing)
-
         done = push_folder(
             folder,
             repo,
@@ -56,7 +53,7 @@ def push(
             title=title,
             licence=licence,
             inclusive=inclusive,
-            progress=progress,
+            progress=showing,
         )
         if as_json:
             result(done)
@@ -65,4 +62,9 @@ def push(
             print(f"{done['rows']} rows in {done['url']}: {sent}, {done['removed']} removed; commit {done['commit']}")
 
 
-__all__ = ["push"]
+def showing(paths: list[Path], doing: str) -> Iterable[Path]:
+    """A bar over the files of a push."""
+    return with_progress(paths, len(paths), doing)
+
+
+__all__ = ["push", "showing"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +112,7 @@ class BuildFolder:
         was, now = _flat(known), _flat(identity)
         other = [name for name in sorted({*was, *now}) if was.get(name) != now.get(name)]
         if other:
-            told = "; ".join(f"{name} was {was.get(name)!r} and is now {now.get(name)!r}" for name in other)
+            told = "; ".join(f"{name} was {_short(was.get(name))} and is now {_short(now.get(name))}" for name in other)
             raise BuildError(
                 f"{stage}: {self.out} was begun with other settings: {told}. Both must not be mixed: set out to a new "
                 f"folder, or start this stage and those after it anew with --restart {stage}"
@@ -156,6 +157,11 @@ def _flat(values: dict[str, Any], name: str = "") -> dict[str, Any]:
     for key, value in values.items():
         found |= _flat(value, f"{name}{key}.") if isinstance(value, dict) else {f"{name}{key}": value}
     return found
+
+
+def _short(value: Any) -> str:
+    """Hashes are told apart by their first digits."""
+    return f"{value[:12]}…" if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else repr(value)
 
 
 __all__ = ["WHOLE", "BuildError", "BuildFolder"]

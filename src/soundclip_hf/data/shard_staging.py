@@ -27,7 +27,9 @@ class Staging:
         if overwrite:
             shutil.rmtree(self.folder, ignore_errors=True)
         elif self.manifest is not None and {name: self.manifest.get(name) for name in made_by} != made_by:
-            raise ValueError(f"{target}: holds shards that were made otherwise; give another folder, or overwrite=True")
+            raise ValueError(
+                f"{target}: holds shards that were made otherwise; give another folder, or overwrite=True (--overwrite)"
+            )
         self.finished = self.manifest is not None and not overwrite
         known = [] if self.manifest is None else self.manifest["shards"]
         if not self.finished:
@@ -50,7 +52,9 @@ class Staging:
         if any(path.stat().st_size == shard.bytes for path in found):
             return True
         if self.finished:
-            raise ValueError(f"{self.target}: {shard.kind}/{shard.stem} is gone or cut off; pass overwrite=True")
+            raise ValueError(
+                f"{self.target}: {shard.kind}/{shard.stem} is gone or cut off; overwrite=True (--overwrite) mends it"
+            )
         return False
 
     def series(self, kind: str, split: str, limits: Limits) -> Series:

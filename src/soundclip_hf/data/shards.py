@@ -106,7 +106,7 @@ def write_shards(
         shards = [shard for one in series.values() for shard in one.shards]
         return staging.finish(shards, passed, digest.hexdigest())
     except OtherRowsError as error:
-        raise ValueError(f"{target}: {error}; give another folder, or overwrite=True") from error
+        raise ValueError(f"{target}: {error}; give another folder, or overwrite=True (--overwrite)") from error
     finally:
         for one in series.values():
             one.abandon()
@@ -145,7 +145,7 @@ def _check(row: Mapping[str, Any], index: int, seen: dict[str, int]) -> None:
     reasons = faults(row)
     name, split = row.get("sample_id"), row.get("split")
     if not reasons and not (split and SPLIT.fullmatch(split)):
-        reasons.append(f"split={split!r} is no name; subsets.split_of gives one")
+        reasons.append(f"split={split!r} is no name; `soundclip ave2 subset` or subsets.split_of gives one")
     if not reasons and seen.setdefault(name, index) != index:  # type: ignore[arg-type]
         reasons.append(f"this sample_id is already that of row {seen[name]}")  # type: ignore[index]
     if reasons:

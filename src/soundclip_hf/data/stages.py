@@ -84,7 +84,8 @@ def perform(
         if push is None:
             raise BuildError("push: nothing was given that can send a folder to a Hub")
         file = folder.upload() / MANIFEST
-        values |= {"rows": 0, "pushed": dict(push(folder.upload(), config.push.repo, **config.push.options))}
+        pushed = dict(push(folder.upload(), config.push.repo, **config.push.options))
+        values |= {"rows": pushed.get("rows", 0), "pushed": pushed}
     elif stage == "shard":
         file = folder.upload() / MANIFEST
         values |= _shard(config, folder, values["inputs"])
@@ -102,7 +103,11 @@ def perform(
 
 
 def _shard(config: BuildConfig, folder: BuildFolder, inputs: dict[str, Any]) -> dict[str, Any]:
-    rows = (row for name in folder.shards() for row in read_rows(folder.table("subset", name)))
+    names = folder.shards()
+    # An empty data set would replace a good one.
+    if not any((folder.manifest("subset", name) or {}).get("rows") for name in names):
+        raise BuildError(f"shard: no clip is left; see what segment and subset say, and {folder.clips()}/*.json")
+    rows = (row for name in names for row in read_rows(folder.table("subset", name)))
     known, wanted = read_json(folder.upload() / MANIFEST), {"source": inputs, "media": config.shard.media}
     wanted["code_version"] = CODE_VERSION
     made = write_shards(

@@ -7,7 +7,8 @@ a mixture. What is on the Hub with the same hash is not sent again, also after a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -61,7 +62,8 @@ def push_folder(
         `repo`, `url`, `commit`, `tag`, `rows`, and as counts `sent`, `kept` and `removed`, with `sent_bytes`.
 
     Raises:
-        ValueError: No manifest, a shard that is not what the manifest says, a tag on other content, a wrong `gated`.
+        ValueError: No manifest, no rows, a shard that is not what the manifest says, a tag on other content, a wrong
+            `gated`.
         HubAccessError: A token that is missing or may not write; the Hub refuses or cannot be reached.
     """
     from huggingface_hub import CommitOperationDelete, HfApi
@@ -69,6 +71,8 @@ def push_folder(
     if gated not in (None, *GATED):
         raise ValueError(f"gated={gated!r} is none of {', '.join(GATED)}")
     root, manifest, show = Path(folder), read_manifest(folder), progress or (lambda paths, _: paths)
+    if not manifest["rows"]:
+        raise ValueError(f"{root}: has no rows; nothing is published")
     expected = {shard["path"]: shard["sha256"] for shard in manifest["shards"]}
     _check_files(root, expected, show)
     card = _card(root, repo, title=title, licence=licence, inclusive=inclusive)
@@ -165,16 +169,36 @@ def _additions(root: Path, expected: dict[str, str], card: bytes, there: dict[st
 
 def _upload(api: HfApi, repo: str, revision: str, adding: list[CommitOperationAdd], root: Path, show: Progress) -> int:
     """Send the content of large files, one after the other; the rest goes with the commit."""
+    from huggingface_hub.errors import HfHubHTTPError
+
     by_path = {root / one.path_in_repo: one for one in adding}
     sizes = [one.upload_info.size for one in adding]
     for path in show([path for path in by_path if path.suffix == ".parquet"], "uploading"):
         try:
-            api.preupload_lfs_files(repo, [by_path[path]], repo_type="dataset", revision=revision)
-        except RuntimeError as error:
-            # huggingface_hub's word for anything that goes wrong while a large file is on its way.
+            with _without_bars():
+                api.preupload_lfs_files(repo, [by_path[path]], repo_type="dataset", revision=revision)
+        except HfHubHTTPError:
+            raise
+        except (RuntimeError, OSError) as error:
+            # What goes wrong while a large file is on its way: the first as it is, the second in chunks.
             why = " ".join(str(error.__cause__ or error).split())
             raise HubAccessError(f"{repo}: {path.name} could not be sent ({why}); push again") from error
     return sum(sizes)
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """The bars of huggingface_hub are drawn over that of the caller, and into files."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    if are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 __all__ = ["push_folder"]
