@@ -65,7 +65,7 @@ def _round(
     # Threads and locks of the caller would be inherited half-way by a fork; a server that has imported the function's
     # module makes workers at once.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([__name__, getattr(function, "func", function).__module__])
     with ProcessPoolExecutor(workers, context, _die_with_parent) as pool:
         ended = False
         try:
