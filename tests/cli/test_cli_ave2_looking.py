@@ -60,6 +60,18 @@ def test_sample_fill_in_compare(soundclip, table, tmp_path):
     assert f"alpha {three.rows[0]['alpha_ordinal']:.4f} ({low:.4f} to {high:.4f})" in text
 
 
+def test_an_empty_sheet_agrees_with_nobody(soundclip, table, tmp_path):
+    sheet = tmp_path / "sheet.csv"
+    soundclip("ave2", "sample", table, "--out", sheet, "--per-type", 1)
+    outcome = soundclip("ave2", "agreement", sheet, table)
+    assert (outcome.code, outcome.stdout) == (1, "")
+    assert outcome.stderr.count("no row has two ratings") == len(SCORES)
+
+
+def test_clips_that_were_not_looked_at_are_not_called_whole(soundclip, table):
+    assert "media_missing" not in soundclip("ave2", "verify", table).stdout
+
+
 def test_sample_says_which_types_are_rare(soundclip, table, tmp_path):
     outcome = soundclip("ave2", "sample", table, "--out", tmp_path / "sheet.csv", "--per-type", 100)
     assert outcome.code == 0

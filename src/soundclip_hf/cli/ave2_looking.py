@@ -81,7 +81,7 @@ def verify(
                 "shards_missing",
                 "shards_changed",
             ):
-                if name not in found:
+                if name not in found or (media is None and name in ("media_missing", "media_changed")):
                     continue
                 print(f"{name:<16}{found[name] if found[name] not in ([], {}) else 'none'}")
             if len(found["prompts"]) > 1:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from .ave2_making import Debug, Json, Table
-from .output import UsageError, note, reporting, result, warn
+from .output import FAILED, UsageError, note, reporting, result, warn
 
 _KAPPAS = ("unweighted", "linear", "quadratic")
 
@@ -62,12 +62,16 @@ def agreement(
         from ..data.agreement import agreement as compare
         from ..data.rating_sheet import read_ratings
 
+        rated = 0
         sides = [read_ratings(table, key) for table in tables]
         for score, found in compare(*sides, key=key, repeats=repeats, seed=seed).items():
             if not found["n"]:
                 note(f"{score}: no row has two ratings")
+            rated += found["n"]
             if as_json:
                 result(finite({"score": score, **found}))
+                continue
+            if not found["n"]:
                 continue
             parts = [f"{score:<32} n {found['n']:>7}"]
             if len(tables) == 2:
@@ -76,6 +80,8 @@ def agreement(
             low, high = found.get("alpha_ordinal_ci", (math.nan, math.nan))
             interval = f" ({low:.4f} to {high:.4f})" if math.isfinite(low) else ""
             print("  ".join([*parts, f"alpha {short(found['alpha_ordinal'])}{interval}"]))
+        if not rated:
+            raise typer.Exit(FAILED)
 
 
 def finite(value: Any) -> Any:
