@@ -154,7 +154,12 @@ def card(model: Any, provenance: dict[str, Any], reports: dict[str, EvalResult])
     )
     tiny, random = reports["trained ears"].metrics, reports["random ears"].metrics
     return environment.get_template("card.md.jinja").render(
-        rows=rows, provenance=provenance, tiny=tiny, random=random, k=TOKEN_BUDGET
+        rows=rows,
+        provenance=provenance,
+        tiny=tiny,
+        random=random,
+        k=TOKEN_BUDGET,
+        budgets=sorted(tiny["questions"]["projected"]["by_k"], key=int),
     )
 
 

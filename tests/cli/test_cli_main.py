@@ -75,7 +75,7 @@ def test_a_real_process_keeps_its_streams_apart():
     done = run("describe", "--json", "--max-new-tokens", 4)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["answer"]
-    assert "UNTRAINED" in done.stderr
+    assert "synthetic scenes alone" in done.stderr
     assert "\r" not in done.stderr
 
 

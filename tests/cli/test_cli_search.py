@@ -150,7 +150,7 @@ def test_the_table(soundclip, index, files):
     assert done.code == 0
     assert len([line for line in done.stdout.splitlines() if ".mp4" in line or ".png" in line]) == 3
     assert "cosine" in done.stdout
-    assert "UNTRAINED" not in done.stdout
+    assert "synthetic scenes alone" not in done.stdout
 
 
 def test_bad_command_lines(soundclip, index, files, tmp_path, whisper):

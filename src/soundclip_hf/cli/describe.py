@@ -139,7 +139,7 @@ def _items(sources: Sequence[str], manifest: Path | None, out: Path | None) -> "
 
     if manifest is None:
         if not sources:
-            note("no clip given: the bundled one, three strokes of a bell")
+            note("no clip given: the bundled one, a car, a clock and a piano, one of which sounds")
             return [Item(CLIP.name, video=CLIP.name, folder=CLIP.parent)]
         return items_of_arguments(sources)
     if sources:

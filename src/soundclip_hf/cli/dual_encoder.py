@@ -15,7 +15,7 @@ from ..modeling.llava_parts import load_extractor
 from ..modeling.modeling_soundclip import SoundClipModel
 from ..modeling.processing_soundclip import SoundClipProcessor
 from ..modeling.projector import AlignmentProjector
-from .loading import BUNDLED, encoder_config, encoder_note, find_config, find_device, find_dtype, warn_if_untrained
+from .loading import BUNDLED, encoder_config, encoder_note, find_config, find_device, find_dtype, warn_if_synthetic
 from .output import CliError, note, one_line
 
 
@@ -82,7 +82,7 @@ def load_dual(
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise CliError(f"--model {source}: cannot be loaded ({one_line(error)})") from error
     if name is None or Path(name).is_dir():
-        warn_if_untrained(Path(source))
+        warn_if_synthetic(Path(source))
     settings = {
         "model": BUNDLED if name is None else name,
         "revision": None if name is None else getattr(found, "_commit_hash", None) or revision,

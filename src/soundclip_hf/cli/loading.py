@@ -78,7 +78,7 @@ def load(
     except Exception as error:  # damaged files raise whatever their reader raises
         raise CliError(f"--model {source}: cannot be loaded ({one_line(error)})") from error
     if name is None or Path(name).is_dir():
-        warn_if_untrained(Path(source))
+        warn_if_synthetic(Path(source))
     return Loaded(
         model,
         processor,
@@ -152,10 +152,10 @@ def encoder_note(encoder: str, alignment: str | None) -> str:
     return f"{encoder}: no projector was trained for this encoder here, so its output is used raw (--alignment raw)"
 
 
-def warn_if_untrained(folder: Path) -> None:
+def warn_if_synthetic(folder: Path) -> None:
     marker = folder / "training.json"
-    if marker.is_file() and not json.loads(marker.read_text(encoding="utf-8")).get("trained", True):
-        warn("THIS MODEL IS UNTRAINED: its weights are random and its answers mean nothing")
+    if marker.is_file() and json.loads(marker.read_text(encoding="utf-8")).get("world") == "synthetic":
+        warn("this model knows synthetic scenes alone: its answers about real pictures and sounds mean nothing")
 
 
 def find_device(name: str) -> torch.device:
@@ -187,5 +187,5 @@ __all__ = [
     "find_device",
     "find_dtype",
     "load",
-    "warn_if_untrained",
+    "warn_if_synthetic",
 ]
