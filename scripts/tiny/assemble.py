@@ -115,6 +115,7 @@ def save_bundle(adapter: Path, out: Path, provenance: dict[str, Any], reports: d
     for name in ("base_model_name_or_path", "base_model_revision", "audio_encoder_name_or_path"):
         setattr(config, name, None)
     config.audio_encoder_revision = config.vision_fingerprint = None
+    config.sound_config.audio_config._name_or_path = ""
     config.sound_config.token_budget = processor.sound_top_k = TOKEN_BUDGET
     temporary = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
