@@ -90,13 +90,15 @@ class Run:
         return max(8, round(number * self.scale))
 
 
-def learn_pictures(run: Run) -> None:
-    """Tower and captioner, which never meet a sound."""
+def learn_pictures(run: Run, is_alone: Callable[[], bool]) -> None:
+    """Tower and captioner, which never meet a sound. The captioner takes all threads if the sounds' side is done."""
     torch.set_num_threads(max(1, run.threads // 2))
 
     def make(folder: Path) -> None:
         scenes = world.arrays(world.pictures, run.root / "scenes", world.TRAIN, run.scaled(SCENES), 1)
         tower = vision.fit(scenes, run.work, run.scaled(VISION_STEPS), run.seed)
+        if is_alone():
+            torch.set_num_threads(run.threads)
         tokens = vision.encode(tower, scenes["pictures"])
         llava, processor = captioner.fit(tower, scenes, tokens, run.work, run.scaled(CAPTIONER_STEPS), run.seed)
         llava.save_pretrained(folder)
@@ -141,7 +143,7 @@ def main() -> None:
     ears_process = get_context("spawn").Process(target=learn_sounds, args=(run,))
     ears_process.start()
     try:
-        learn_pictures(run)
+        learn_pictures(run, lambda: not ears_process.is_alive())
     except BaseException:
         ears_process.terminate()
         raise

@@ -151,7 +151,7 @@ def card(model: Any, provenance: dict[str, Any], reports: dict[str, EvalResult])
     )  # fmt: skip
     environment.filters["percent"] = lambda value: f"{100 * value['mean']:.1f}"
     environment.filters["interval"] = lambda value: "{:.1f}–{:.1f}".format(
-        *(100 * edge for edge in value["interval_95"])
+        *(max(0.0, 100 * edge) for edge in value["interval_95"])
     )
     tiny, random = reports["trained ears"].metrics, reports["random ears"].metrics
     return environment.get_template("card.md.jinja").render(

@@ -76,7 +76,7 @@ def test_other_settings_are_not_mixed_in(describe, manifest, tmp_path):
     describe("--manifest", manifest, "--out", out)
     content = out.read_bytes()
     for options, words in [
-        (["--top-k", 3], "k=16, now it is 3"),
+        (["--top-k", 3], "k=8, now it is 3"),
         (["--seed", 1], "seed=0, now it is 1"),
         (["-q", "Why?"], "question='What makes the sound?', now it is 'Why?'"),
     ]:
