@@ -1,4 +1,4 @@
-"""Train the bundled model on synthetic scenes: the paper's recipe in small, on two CPU cores within an hour.
+"""Train the bundled model on synthetic scenes: the paper's recipe in small, on two CPU cores.
 
     python scripts/train_tiny.py [--out src/soundclip_hf/bundled/tiny] [--work out/tiny] [--scale 1.0] [--seed 0]
 

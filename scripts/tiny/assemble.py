@@ -96,11 +96,11 @@ def align(llava: Path, encoder: Path, pairs: Path, out: Path, cache: Path, steps
     return out
 
 
-def load(adapter: Path, dtype: torch.dtype = torch.bfloat16) -> tuple[Any, Any]:
+def load(adapter: Path) -> tuple[Any, Any]:
     """The model as it is shipped, that is with weights rounded to bfloat16, but computing in float32."""
     model = SoundLlavaForConditionalGeneration.from_pretrained(adapter, dtype=torch.float32)
     for parameter in model.parameters():
-        parameter.data = parameter.data.to(dtype).float()
+        parameter.data = parameter.data.bfloat16().float()
     return model.eval(), SoundLlavaProcessor.from_pretrained(adapter)
 
 

@@ -62,7 +62,8 @@ class Subject:
         """`z_a` `(n, d_a)`."""
         found = []
         for start in range(0, len(sounds), _BATCH):
-            with warnings.catch_warnings(action="ignore"):  # digital silence is one of the sounds
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # digital silence is one of the sounds
                 inputs = self.processor.feature_extractor(
                     list(sounds[start : start + _BATCH]), sampling_rate=RATE, return_tensors="pt"
                 )

@@ -6,8 +6,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from soundclip_hf.data.synthetic import COLOURS, KINDS, PLACES, phrase, sentence, with_article
-from soundclip_hf.data.synthetic_pictures import Thing
+from soundclip_hf.data.synthetic import COLOURS, KINDS, PLACES, sentence, with_article
 
 from . import world
 
@@ -128,11 +127,9 @@ __all__ = [
     "SOURCE",
     "TURNS",
     "Seen",
-    "Thing",
     "ask",
     "colour_answer",
     "corpus",
-    "phrase",
     "place_answer",
     "seen_scene",
     "sound_sentence",

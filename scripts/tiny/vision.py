@@ -1,7 +1,6 @@
 """Stage 1: a CLIP of pictures and captions, whose layer -2 puts patches, [CLS] and words into one space."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -123,10 +122,7 @@ def fit(scenes: dict[str, Tensor], folder: Path, steps: int, seed: int) -> CLIPV
 
     train("vision", folder, model, loss_of, steps=steps, learning_rate=_RATE, seed=seed, weight_decay=0.05)
     tower = CLIPVisionModel(model.clip.config.vision_config)
-    state: dict[str, Any] = model.clip.vision_model.state_dict()
-    target = tower.vision_model if hasattr(tower, "vision_model") else tower
-    target.load_state_dict(state)
-    torch.save(model.words.detach(), folder / "words.pt")
+    tower.load_state_dict(model.clip.vision_model.state_dict())
     return tower.eval()
 
 

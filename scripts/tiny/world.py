@@ -64,7 +64,8 @@ def features(number: int) -> dict[str, np.ndarray]:
     """Log-mel frames of a sound, and what can be heard in it."""
     made = sounds(number)
     waveform = made["sounds"].astype(np.float32) / 32768
-    with warnings.catch_warnings(action="ignore"):  # digital silence is one of the sounds
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # digital silence is one of the sounds
         mel = _EXTRACTOR(waveform, sampling_rate=RATE, return_tensors="np")["input_features"][0, 0]
     return {"features": mel.astype(np.float16), "heard": made["heard"]}
 
