@@ -137,6 +137,9 @@ class SoundLlavaConfig(PreTrainedConfig):
 
     model_type = "sound_llava"
     attribute_map = {"image_token_id": "image_token_index"}
+    # What `Trainer.predict` leaves out: caches, and the vision tower's output, which holds None for hidden states that
+    # were not asked for.
+    keys_to_ignore_at_inference = ["past_key_values", "cache", "image_outputs"]
     sub_configs_defaults = {
         "vision_config": SubConfigSpec(
             config_class=AutoConfig, model_type="clip_vision_model", init_kwargs=dict(_CLIP_L_336)

@@ -17,7 +17,7 @@ from .configuration_soundclip import SoundClipConfig
 from .configuration_whisperclip import WhisperClipConfig
 from .dual_encoder_loading import DualEncoderLoadingMixin
 from .projector import FLOAT32_MODULES, AlignmentProjector
-from .vision_tower import SoundClipVisionTower
+from .vision_tower import vision_features
 
 
 @dataclass
@@ -107,7 +107,6 @@ class SoundClipModel(SoundClipPreTrainedModel):
         self.audio_tower = AutoModel.from_config(config.audio_config)
         self.audio_projection = AlignmentProjector(config)
         self.vision_tower = AutoModel.from_config(config.vision_config)
-        self.feature_layer = SoundClipVisionTower()
         # from_pretrained builds in the checkpoint's dtype, which would round it.
         self.logit_scale = nn.Parameter(torch.tensor(-math.log(config.temperature), dtype=torch.float32))
         self.post_init()
@@ -234,17 +233,16 @@ class SoundClipModel(SoundClipPreTrainedModel):
             pixel_values = pixel_values.flatten(0, 1)
         layer = self.config.vision_feature_layer
         everything = self.config.output_hidden_states or self.vision_tower.config.output_hidden_states
-        # With a layer in place of True, transformers captures that one alone.
-        wanted = kwargs.pop("output_hidden_states", everything) or layer
-        output = self.feature_layer(self.vision_tower, pixel_values, layer, output_hidden_states=wanted, **kwargs)
-        target = output.features[:, 0]
+        everything = kwargs.pop("output_hidden_states", everything)
+        tower, features = vision_features(self.vision_tower, pixel_values, layer, everything, **kwargs)
+        target = features[:, 0]
         if clips is not None:
             target = target.unflatten(0, clips).mean(1, dtype=torch.float32).to(target.dtype)
         return BaseModelOutputWithPooling(
-            last_hidden_state=output.tower.last_hidden_state,
+            last_hidden_state=tower.last_hidden_state,
             pooler_output=target,
-            hidden_states=output.tower.hidden_states if wanted is True else None,
-            attentions=output.tower.attentions,
+            hidden_states=tower.hidden_states if everything is True else None,
+            attentions=tower.attentions,
         )
 
     @can_return_tuple

@@ -1,20 +1,24 @@
 """SoundLlava: LLaVA-1.5 and LLaVA-1.6 whose visual tokens carry a sound; pictures, sounds and ids in, text out."""
 
+import inspect
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, AutoModelForImageTextToText, AutoModelForMultimodalLM, PreTrainedModel
+from transformers import (
+    AutoModel,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+    LlavaForConditionalGeneration,
+    LlavaModel,
+    LlavaPreTrainedModel,
+)
 from transformers import initialization as init
-from transformers.cache_utils import Cache
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
-from transformers.generation import GenerationMixin
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.auto import modeling_auto
-from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
-from transformers.models.llava_next.modeling_llava_next import LlavaNextModel, image_size_to_num_patches
 from transformers.utils import can_return_tuple
 
 from .adapter import AdapterLoadingMixin
@@ -22,41 +26,35 @@ from .configuration_soundclip import SoundLlavaConfig
 from .outputs import SoundLlavaCausalLMOutputWithPast, SoundLlavaImageFeatures, SoundLlavaModelOutputWithPast
 from .projector import FLOAT32_MODULES, AlignmentProjector
 from .slots import Slot, check_placeholders, pair_slots, plan_slots
-from .substitution import SoundInfo, assemble_slots
-from .vision_tower import SoundClipVisionTower
+from .substitution import SoundInfo, assemble_slots, substitute_slots
+from .vision_tower import vision_features
 from .visual_tokens import SlotGeometry, image_slot, sound_only_slot
 
-# Everything that `get_image_features` takes: encoded once, before prefill.
-_ENCODER_INPUTS = (
-    "pixel_values",
-    "image_sizes",
-    "vision_feature_layer",
-    "vision_feature_select_strategy",
-    "input_features",
-    "input_features_mask",
-    "sound_embeds",
-    "sound_slots",
-    "sound_budget",
-    "sound_top_k",
-    "sound_patches",
-    "sound_alignment",
-    "sound_alpha",
-)
+Function = TypeVar("Function", bound=Callable)
 
 
-class SoundLlavaPreTrainedModel(AdapterLoadingMixin, PreTrainedModel):
+def also_takes(*others: Callable) -> Callable[[Function], Function]:
+    """Show the arguments of `others` in a function's signature, where transformers reads what a forward takes."""
+
+    def decorate(function: Function) -> Function:
+        own = inspect.signature(function)
+        *shown, rest = own.parameters.values()
+        names = set(own.parameters)
+        for other in others:
+            for parameter in inspect.signature(other).parameters.values():
+                if parameter.kind is not parameter.VAR_KEYWORD and parameter.name not in names:
+                    names.add(parameter.name)
+                    shown.append(parameter.replace(kind=parameter.KEYWORD_ONLY))
+        function.__signature__ = own.replace(parameters=[*shown, rest])  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+class SoundLlavaPreTrainedModel(AdapterLoadingMixin, LlavaPreTrainedModel):
     config_class = SoundLlavaConfig
     config: SoundLlavaConfig
-    base_model_prefix = "model"
-    main_input_name = "input_ids"
     input_modalities = ("image", "audio", "text")
-    supports_gradient_checkpointing = True
-    _skip_keys_device_placement = ["past_key_values"]
-    _supports_flash_attn = True
-    _supports_sdpa = True
-    _supports_flex_attn = True
-    _supports_attention_backend = True
-    _can_compile_fullgraph = True
     _keep_in_fp32_modules_strict = FLOAT32_MODULES
 
     @property
@@ -77,42 +75,53 @@ class SoundLlavaPreTrainedModel(AdapterLoadingMixin, PreTrainedModel):
         if isinstance(module, SoundLlavaModel) and module.image_newline is not None:
             init.normal_(module.image_newline, mean=0.0, std=1 / math.sqrt(self.config.text_config.hidden_size))
 
+    def _encode(self, inputs: dict[str, Any]) -> SoundLlavaImageFeatures | None:
+        """
+        Take pictures and sounds out of a call's arguments and put in their place what stock LLaVA takes,
+        `mm_encoder_outputs`. Placeholders and visual tokens are compared before any tower runs.
+        """
+        media = {name: inputs.pop(name) for name in _ENCODER_INPUTS if name in inputs}
+        encoded = inputs.get("mm_encoder_outputs") or {}
+        if not _has_media(media):
+            return encoded.get("image")
+        if encoded.get("image") is not None:
+            raise ValueError("You cannot specify both pixel_values or sounds and mm_encoder_outputs at the same time.")
+        self.base_model.check_placeholders(inputs.get("input_ids"), inputs.get("inputs_embeds"), media)
+        features = self.base_model.get_image_features(**media, return_dict=True)
+        stock = {name: value for name, value in features.items() if name != "sound_info"}
+        inputs["mm_encoder_outputs"] = {**encoded, "image": BaseModelOutputWithPooling(**stock)}
+        return features
 
-class SoundLlavaModel(SoundLlavaPreTrainedModel):
+
+class SoundLlavaModel(SoundLlavaPreTrainedModel, LlavaModel):
     """
-    LLaVA's towers, projector and language model under their own names, plus `audio_tower` and `audio_projection`.
+    Stock LLaVA plus `audio_tower` and `audio_projection`; LLaVA-1.6's `image_newline`, too, so that one class serves
+    both: visual tokens are packed here, and the stock forward takes them ready-made.
 
     The audio tower is frozen from the start, when built from a configuration and when loaded, and stays in eval mode
     inside `model.train()`; `model.audio_tower.requires_grad_(True)` thaws it.
     """
 
-    base_model_prefix = "model"
-
     def __init__(self, config: SoundLlavaConfig):
         super().__init__(config)
-        # The ears come first: device_map="auto" fills devices in this order and must not offload them.
+        stock = dict(self.named_children())
         # from_pretrained sets dtype in sub-configurations, but not in this one, two levels down.
         self.audio_tower = AutoModel.from_config(config.sound_config.audio_config, dtype=torch.get_default_dtype())
         self.audio_projection = AlignmentProjector(config.sound_config)  # type: ignore[arg-type]
-        self.vision_tower = AutoModel.from_config(config.vision_config)
-        self.sound_substitution = SoundClipVisionTower()
-        self.multi_modal_projector = LlavaMultiModalProjector(config)
         self.image_newline: nn.Parameter | None = None
         if config.llava_variant == "llava_next":
             std = 1 / math.sqrt(config.text_config.hidden_size)
             self.image_newline = nn.Parameter(torch.randn(config.text_config.hidden_size) * std)
-        self.language_model = AutoModel.from_config(config.text_config)
+        # The ears come first: device_map="auto" fills devices in this order and must not offload them.
+        for name, module in stock.items():
+            delattr(self, name)
+            setattr(self, name, module)
         self.post_init()
         self.audio_tower.requires_grad_(False)
 
-    def get_input_embeddings(self) -> nn.Module:
-        return self.language_model.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        self.language_model.set_input_embeddings(value)
-
-    # Stock packing reads only fields that both configurations have; using it keeps silent images bitwise equal.
-    pack_image_features = LlavaNextModel.pack_image_features
+    def post_init(self) -> None:
+        if hasattr(self, "audio_tower"):  # stock LLaVA's own __init__ calls this before the ears are there
+            super().post_init()
 
     @can_return_tuple
     def get_audio_features(
@@ -227,36 +236,28 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel):
                 audio = self._align(sound_embeds, sound_alignment, sound_alpha)
             if pixel_values is None:
                 audio = audio.to(self.multi_modal_projector.linear_1.weight.dtype)
+        tower, features = None, None
         if pixel_values is not None:
             _check_device("pixel_values", pixel_values, self.vision_tower)
-            pixel_values = self._views(pixel_values, image_sizes)
-        if not kwargs.get("output_hidden_states"):
-            kwargs["output_hidden_states"] = layer  # transformers then captures this layer alone
-        output = self.sound_substitution(
-            self.vision_tower,
-            pixel_values,
-            layer,
-            audio=audio,
-            slots=sounding,
-            scope=self.config.sound_config.patch_budget_scope,
-            **kwargs,
-        )
+            tower, features = vision_features(
+                self.vision_tower, self._views(pixel_values, image_sizes), layer, **kwargs
+            )
         tokens: dict[int, Tensor] = {}
         silent = [slot for slot in slots if slot.sound < 0]
         if silent:
-            for slot, sequence in zip(silent, self._silent_tokens(silent, output.features, image_sizes, strategy)):
+            for slot, sequence in zip(silent, self._silent_tokens(silent, features, strategy)):  # type: ignore[arg-type]
                 tokens[id(slot)] = sequence
         info: list[SoundInfo] | None = None
         if sounding:
+            audio = audio if features is None else audio.to(features.device)  # type: ignore[union-attr]
+            scope = self.config.sound_config.patch_budget_scope
+            substituted = substitute_slots(sounding, features, audio, scope)  # type: ignore[arg-type]
             keep_first_row = self.config.sound_config.sound_select_strategy == "full"
-            sequences = assemble_slots(
-                output.substituted, self.multi_modal_projector, self.image_newline, keep_first_row
-            )
+            sequences = assemble_slots(substituted, self.multi_modal_projector, self.image_newline, keep_first_row)
             tokens.update({id(slot): sequence for slot, sequence in zip(sounding, sequences)})
             tiled = self.config.llava_variant == "llava_next"
-            by_slot = {id(item.slot): item.info(tiled) for item in output.substituted}
+            by_slot = {id(item.slot): item.info(tiled) for item in substituted}
             info = [by_slot.get(id(slot), SoundInfo()) for slot in slots]
-        tower = output.tower
         return SoundLlavaImageFeatures(
             last_hidden_state=None if tower is None else tower.last_hidden_state,
             pooler_output=[tokens[id(slot)] for slot in slots],
@@ -311,169 +312,81 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel):
         return image_slot(side, (height, width), self.config.image_grid_pinpoints, self.config.vision_config.image_size)
 
     def _views(self, pixel_values: Tensor, image_sizes: Tensor | None) -> Tensor:
-        if self.config.llava_variant == "llava":
+        if self.config.llava_variant == "llava" or pixel_values.dim() == 4:
             return pixel_values
         if pixel_values.dim() != 5:
-            if pixel_values.dim() != 4:
-                raise ValueError(f"pixel_values of shape {tuple(pixel_values.shape)}, expected 4 or 5 dimensions.")
-            return pixel_values
-        views = self._views_per_image(image_sizes)
+            raise ValueError(f"pixel_values of shape {tuple(pixel_values.shape)}, expected 4 or 5 dimensions.")
+        views = [self._geometry(image, image_sizes).num_views for image in range(len(pixel_values))]
         return torch.cat([pixels[:count] for pixels, count in zip(pixel_values, views)])
 
-    def _views_per_image(self, image_sizes: Any) -> list[int]:
-        return [
-            image_size_to_num_patches(size, self.config.image_grid_pinpoints, self.config.vision_config.image_size)
-            for size in image_sizes
-        ]
-
-    def _silent_tokens(
-        self, silent: Sequence[Slot], features: Tensor, image_sizes: Tensor | None, strategy: str
-    ) -> list[Tensor]:
-        """Stock LLaVA, operation by operation, for the images without sound (in their order)."""
+    def _silent_tokens(self, silent: Sequence[Slot], features: Tensor, strategy: str) -> list[Tensor]:
+        """Stock LLaVA, number by number, for the images without sound (in their order)."""
         rows = [view for slot in silent for view in range(slot.view, slot.view + slot.geometry.num_views)]
         if rows != list(range(len(features))):
             features = features[rows]
-        first_rows = features[:, :1] if strategy == "full" and self.image_newline is not None else None
+        if self.image_newline is None:
+            return list(self.multi_modal_projector(features[:, 1:] if strategy == "default" else features))
+        counts = [slot.geometry.num_views for slot in silent]
+        projected = self.multi_modal_projector(features[:, 1:])
+        newline = self.image_newline[None].to(projected)
+        packed = [
+            torch.cat([views.flatten(0, 1), newline])[torch.from_numpy(slot.geometry.order()).to(views.device)]
+            for slot, views in zip(silent, projected.split(counts))
+        ]
+        if strategy == "default":
+            return packed
         # LLaVA-1.6's tile packing has no place for CLS; under "full" the base view's goes in front, as its processor
         # counts it.
-        if strategy == "default" or first_rows is not None:
-            features = features[:, 1:]
-        projected = self.multi_modal_projector(features)
-        if self.image_newline is None:
-            return list(projected)
-        sizes = image_sizes[[slot.image for slot in silent]]  # type: ignore[index]
-        views = [slot.geometry.num_views for slot in silent]
-        packed, _ = self.pack_image_features(
-            torch.split(projected, views),
-            sizes,
-            vision_feature_select_strategy="default",
-            image_newline=self.image_newline,
-        )
-        if first_rows is None:
-            return packed
-        starts = [sum(views[:index]) for index in range(len(views))]
-        return [torch.cat([row, rest]) for row, rest in zip(self.multi_modal_projector(first_rows[starts]), packed)]
-
-    def get_placeholder_mask(self, input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
-        """Boolean `(batch, sequence)`: where the visual tokens go."""
-        if input_ids is not None:
-            return input_ids == self.config.image_token_id
-        token = torch.full((), self.config.image_token_id, dtype=torch.long, device=inputs_embeds.device)
-        return (inputs_embeds == self.get_input_embeddings()(token)).all(-1)
+        starts = [sum(counts[:index]) for index in range(len(counts))]
+        first_rows = self.multi_modal_projector(features[:, :1][starts])
+        return [torch.cat([row, rest]) for row, rest in zip(first_rows, packed)]
 
     def check_placeholders(
         self, input_ids: Tensor | None, inputs_embeds: Tensor | None, encoder_inputs: dict[str, Any]
     ) -> None:
         """Compare placeholders and visual tokens per sample; raises before any tower runs."""
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or (input_ids is None and inputs_embeds is None):
             return
-        mask = self.get_placeholder_mask(input_ids, inputs_embeds)
+        if inputs_embeds is None:
+            mask = input_ids == self.config.image_token_id
+        else:
+            token = torch.full((), self.config.image_token_id, dtype=torch.long, device=inputs_embeds.device)
+            mask = (inputs_embeds == self.get_input_embeddings()(token)).all(-1)
         check_placeholders(self.plan_slots(**encoder_inputs), mask.sum(-1).tolist())
 
     @can_return_tuple
+    @also_takes(get_image_features, LlavaModel.forward)
     def forward(
         self,
         input_ids: Tensor | None = None,
         pixel_values: Tensor | None = None,
         image_sizes: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        past_key_values: Cache | None = None,
-        inputs_embeds: Tensor | None = None,
-        vision_feature_layer: int | list[int] | None = None,
-        vision_feature_select_strategy: str | None = None,
-        use_cache: bool | None = None,
-        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
-        input_features: Tensor | None = None,
-        input_features_mask: Tensor | None = None,
-        sound_embeds: Tensor | None = None,
-        sound_slots: Tensor | None = None,
-        sound_budget: Tensor | None = None,
-        sound_top_k: int | Sequence[int] | Tensor | None = None,
-        sound_patches: str | None = None,
-        sound_alignment: str | None = None,
-        sound_alpha: float | None = None,
+        *,
         return_sound_info: bool = False,
         **kwargs: Any,
     ) -> SoundLlavaModelOutputWithPast:
         """See [`SoundLlavaForConditionalGeneration.forward`]."""
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("You must specify exactly one of input_ids or inputs_embeds.")
-        encoder_inputs = {
-            "pixel_values": pixel_values,
-            "image_sizes": image_sizes,
-            "vision_feature_layer": vision_feature_layer,
-            "vision_feature_select_strategy": vision_feature_select_strategy,
-            "input_features": input_features,
-            "input_features_mask": input_features_mask,
-            "sound_embeds": sound_embeds,
-            "sound_slots": sound_slots,
-            "sound_budget": sound_budget,
-            "sound_top_k": sound_top_k,
-            "sound_patches": sound_patches,
-            "sound_alignment": sound_alignment,
-            "sound_alpha": sound_alpha,
-        }
-        has_media = _has_media(encoder_inputs)
-        features = (mm_encoder_outputs or {}).get("image")
-        if has_media and features is not None:
-            raise ValueError("You cannot specify both pixel_values or sounds and mm_encoder_outputs at the same time.")
-        if has_media:
-            self.check_placeholders(input_ids, inputs_embeds, encoder_inputs)
-        if inputs_embeds is None:
-            inputs_embeds = self.get_input_embeddings()(input_ids)
-        if has_media:
-            features = self.get_image_features(**encoder_inputs, return_dict=True)
-        image_hidden_states = None
-        if features is not None:
-            image_hidden_states = torch.cat(list(features.pooler_output)).to(inputs_embeds.device, inputs_embeds.dtype)
-            mask = self.get_placeholder_mask(input_ids, inputs_embeds)
-            found = mask.sum()
-            if not torch.compiler.is_compiling() and found != len(image_hidden_states):
-                raise ValueError(
-                    f"The prompts hold {int(found)} image placeholders, but the images and sounds give "
-                    f"{len(image_hidden_states)} visual tokens."
-                )
-            mask = mask.unsqueeze(-1).to(inputs_embeds.device)
-            inputs_embeds = inputs_embeds.masked_scatter(mask, image_hidden_states)
-        outputs = self.language_model(
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=past_key_values,
-            inputs_embeds=inputs_embeds,
-            **({} if use_cache is None else {"use_cache": use_cache}),
-            **kwargs,
-        )
-        return SoundLlavaModelOutputWithPast(
-            last_hidden_state=outputs.last_hidden_state,
-            past_key_values=outputs.past_key_values,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-            image_hidden_states=image_hidden_states,
-            sound_info=getattr(features, "sound_info", None) if return_sound_info else None,
-        )
+        kwargs.update(input_ids=input_ids, pixel_values=pixel_values, image_sizes=image_sizes)
+        features = self._encode(kwargs)
+        output = super().forward(**kwargs, return_dict=True)
+        info = getattr(features, "sound_info", None) if return_sound_info else None
+        return SoundLlavaModelOutputWithPast(**output, sound_info=info)
 
 
-class SoundLlavaForConditionalGeneration(SoundLlavaPreTrainedModel, GenerationMixin):
+# Everything that `get_image_features` takes: encoded once, before prefill.
+_ENCODER_INPUTS = [
+    name for name in inspect.signature(SoundLlavaModel.get_image_features).parameters if name not in ("self", "kwargs")
+]
+
+
+class SoundLlavaForConditionalGeneration(SoundLlavaPreTrainedModel, LlavaForConditionalGeneration):
     """A LLaVA that hears: `[CLS]` becomes the sound, the `k` patches that match it stay (Algorithm 1 of the paper)."""
 
-    _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
-    _tp_plan = {"lm_head": "colwise_gather_output"}
-
     def __init__(self, config: SoundLlavaConfig):
-        super().__init__(config)
+        super(LlavaForConditionalGeneration, self).__init__(config)  # its own would build a LlavaModel
         self.model = SoundLlavaModel(config)
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Module:
-        return self.model.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        self.model.set_input_embeddings(value)
-
-    def get_output_embeddings(self) -> nn.Module:
-        return self.lm_head
 
     def get_image_features(self, *args: Any, **kwargs: Any) -> SoundLlavaImageFeatures:
         """See [`SoundLlavaModel.get_image_features`]."""
@@ -489,84 +402,29 @@ class SoundLlavaForConditionalGeneration(SoundLlavaPreTrainedModel, GenerationMi
         self.model.audio_projection.requires_grad_(True)
 
     @can_return_tuple
+    @also_takes(SoundLlavaModel.get_image_features, LlavaForConditionalGeneration.forward)
     def forward(
         self,
         input_ids: Tensor | None = None,
         pixel_values: Tensor | None = None,
         image_sizes: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        past_key_values: Cache | None = None,
-        inputs_embeds: Tensor | None = None,
-        vision_feature_layer: int | list[int] | None = None,
-        vision_feature_select_strategy: str | None = None,
-        labels: Tensor | None = None,
-        use_cache: bool | None = None,
-        logits_to_keep: int | Tensor = 0,
-        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
-        input_features: Tensor | None = None,
-        input_features_mask: Tensor | None = None,
-        sound_embeds: Tensor | None = None,
-        sound_slots: Tensor | None = None,
-        sound_budget: Tensor | None = None,
-        sound_top_k: int | Sequence[int] | Tensor | None = None,
-        sound_patches: str | None = None,
-        sound_alignment: str | None = None,
-        sound_alpha: float | None = None,
+        *,
         return_sound_info: bool = False,
         **kwargs: Any,
     ) -> SoundLlavaCausalLMOutputWithPast:
         """
-        LLaVA's forward; the sound's arguments are those of [`SoundLlavaModel.get_image_features`].
+        LLaVA's forward, with the arguments of [`SoundLlavaModel.get_image_features`].
 
         Args:
             input_ids: `(batch, sequence)` with one image placeholder per visual token.
-            labels: `(batch, sequence)`, -100 is ignored.
-            logits_to_keep: Compute the last positions' logits only.
-            mm_encoder_outputs: `{"image": …}` from `get_image_features`, in place of pictures and sounds.
             return_sound_info: Add `sound_info`, one [`SoundInfo`] per slot.
+            mm_encoder_outputs: `{"image": …}` from `get_image_features`, in place of pictures and sounds.
         """
-        outputs = self.model(
-            input_ids=input_ids,
-            pixel_values=pixel_values,
-            image_sizes=image_sizes,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=past_key_values,
-            inputs_embeds=inputs_embeds,
-            vision_feature_layer=vision_feature_layer,
-            vision_feature_select_strategy=vision_feature_select_strategy,
-            use_cache=use_cache,
-            mm_encoder_outputs=mm_encoder_outputs,
-            input_features=input_features,
-            input_features_mask=input_features_mask,
-            sound_embeds=sound_embeds,
-            sound_slots=sound_slots,
-            sound_budget=sound_budget,
-            sound_top_k=sound_top_k,
-            sound_patches=sound_patches,
-            sound_alignment=sound_alignment,
-            sound_alpha=sound_alpha,
-            return_sound_info=return_sound_info,
-            return_dict=True,
-            **kwargs,
-        )
-        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self.lm_head(outputs.last_hidden_state[:, kept, :])
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(
-                logits=logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs
-            )
-        return SoundLlavaCausalLMOutputWithPast(
-            loss=loss,
-            logits=logits,
-            past_key_values=outputs.past_key_values,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-            image_hidden_states=outputs.image_hidden_states,
-            sound_info=outputs.sound_info,
-        )
+        kwargs.update(input_ids=input_ids, pixel_values=pixel_values, image_sizes=image_sizes)
+        features = self._encode(kwargs)
+        output = super().forward(**kwargs, return_dict=True)
+        info = getattr(features, "sound_info", None) if return_sound_info else None
+        return SoundLlavaCausalLMOutputWithPast(**output, sound_info=info)
 
     @torch.no_grad()
     def generate(self, inputs: Tensor | None = None, *args: Any, return_sound_info: bool = False, **kwargs: Any) -> Any:
@@ -580,19 +438,9 @@ class SoundLlavaForConditionalGeneration(SoundLlavaPreTrainedModel, GenerationMi
             return_sound_info: Return a `ModelOutput` (as with `return_dict_in_generate=True`) that also has
                 `sound_info`, one [`SoundInfo`] per slot.
         """
-        encoder_inputs = {name: kwargs.pop(name) for name in _ENCODER_INPUTS if name in kwargs}
-        features = None
-        if _has_media(encoder_inputs):
-            if (kwargs.get("mm_encoder_outputs") or {}).get("image") is not None:
-                raise ValueError(
-                    "You cannot specify both pixel_values or sounds and mm_encoder_outputs at the same time."
-                )
-            input_ids = inputs if inputs is not None else kwargs.get("input_ids")
-            embeds = kwargs.get("inputs_embeds")
-            if embeds is not None or input_ids is not None:
-                self.model.check_placeholders(None if embeds is not None else input_ids, embeds, encoder_inputs)
-            features = self.model.get_image_features(**encoder_inputs, return_dict=True)
-            kwargs["mm_encoder_outputs"] = {"image": features}
+        if inputs is not None and "input_ids" not in kwargs:
+            inputs, kwargs["input_ids"] = None, inputs
+        features = self._encode(kwargs)
         if not return_sound_info:
             return super().generate(inputs, *args, **kwargs)
         output = super().generate(inputs, *args, **{**kwargs, "return_dict_in_generate": True})

@@ -1,70 +1,44 @@
-"""The vision tower with an ear: pixels to the hidden states that LLaVA consumes, the sound substituted into them."""
+"""Pixels to the hidden states of a vision tower that LLaVA consumes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from .slots import Slot
-from .substitution import SubstitutedSlot, substitute_slots
 
-
-@dataclass
-class VisionTowerOutput:
+def vision_features(
+    vision_tower: nn.Module,
+    pixel_values: Tensor,
+    feature_layer: int | list[int],
+    output_hidden_states: bool | None = None,
+    **kwargs: Any,
+) -> tuple[BaseModelOutputWithPooling, Tensor]:
     """
-    Attributes:
-        tower: The tower's own output; `None` where the batch has no picture.
-        features: `(views, N + 1, D)` hidden states of the feature layer, CLS first, no sound in them.
-        substituted: One entry per sounding slot.
+    Run a vision tower up to the feature layer.
+
+    Args:
+        vision_tower: CLIP's vision model.
+        pixel_values: `(views, 3, height, width)`.
+        feature_layer: Index into the hidden states, or several whose features are concatenated.
+        output_hidden_states: True keeps all of them; otherwise the output has the feature layer's alone.
+        **kwargs: For the tower (`output_attentions`, ...).
+
+    Returns:
+        The tower's own output, and `(views, N + 1, D)` hidden states of the feature layer, `[CLS]` first.
     """
-
-    tower: BaseModelOutputWithPooling | None
-    features: Tensor | None
-    substituted: list[SubstitutedSlot]
-
-
-class SoundClipVisionTower(nn.Module):
-    """
-    Tower, feature layer and `substitute_tokens` in one forward.
-
-    It has no parameters and does not own the tower, so the checkpoint's keys stay LLaVA's.
-    """
-
-    def forward(
-        self,
-        vision_tower: nn.Module,
-        pixel_values: Tensor | None,
-        feature_layer: int | list[int],
-        audio: Tensor | None = None,
-        slots: Sequence[Slot] = (),
-        scope: str = "tile",
-        **kwargs: Any,
-    ) -> VisionTowerOutput:
-        """
-        Args:
-            vision_tower: CLIP's vision model.
-            pixel_values: `(views, 3, height, width)`; `None` where no slot has a picture.
-            feature_layer: Index into the hidden states, or several whose features are concatenated.
-            audio: `f_a`, `(sounds, D)`; `None` for a silent batch.
-            slots: The sounding slots.
-            scope: `patch_budget_scope`.
-            **kwargs: For the tower (`output_hidden_states`, `output_attentions`).
-        """
-        tower, features = None, None
-        if pixel_values is not None:
-            tower = vision_tower(pixel_values, return_dict=True, **kwargs)
-            features = _select_layers(tower.hidden_states, feature_layer)
-        substituted = []
-        if slots and audio is not None:
-            device = audio.device if features is None else features.device
-            substituted = substitute_slots(slots, features, audio.to(device), scope)
-        return VisionTowerOutput(tower, features, substituted)
+    # With a layer in place of True, transformers captures that one alone.
+    output = vision_tower(
+        pixel_values, return_dict=True, output_hidden_states=output_hidden_states or feature_layer, **kwargs
+    )
+    return output, _select_layers(output.hidden_states, feature_layer)
 
 
 def _select_layers(hidden_states: Sequence[Tensor], feature_layer: int | list[int]) -> Tensor:
     if isinstance(feature_layer, int):
         return hidden_states[feature_layer]
     return torch.cat([hidden_states[layer] for layer in feature_layer], dim=-1)
+
+
+__all__ = ["vision_features"]
