@@ -2,8 +2,10 @@
 
 import base64
 import copy
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -325,6 +327,36 @@ def test_openai_style_images(processor, tmp_path):
     picture().save(tmp_path / "image.png")
     part = {"type": "image_url", "image_url": {"url": str(tmp_path / "image.png")}}
     equal(encode(processor, user(part, AUDIO, TEXT)), encode(processor, user(IMAGE, AUDIO, TEXT)))
+
+
+@dataclass
+class Message:
+    role: str
+    content: Any
+
+
+class Pydantic:
+    """As pydantic models and the messages of OpenAI's client: `model_dump`, which leaves media as they are."""
+
+    def __init__(self, **fields):
+        self.fields = fields
+
+    def model_dump(self):
+        return self.fields
+
+
+def test_message_objects(processor, clip):
+    """Messages and parts are dataclasses or pydantic models; conversations are objects with `messages`."""
+    video = {"type": "video", "video": read_clip(clip, sampling_rate=SAMPLING_RATE)}
+    expected = encode(processor, user(video, IMAGE, TEXT))
+    equal(encode(processor, [Message("user", [video, IMAGE, TEXT])]), expected)
+    parts = [Pydantic(**part) for part in (video, IMAGE, TEXT)]
+    equal(encode(processor, [Pydantic(role="user", content=parts, tool_calls=None)]), expected)
+    chat = SimpleNamespace(messages=user(video, IMAGE, TEXT))
+    equal(encode(processor, chat), expected)
+    equal(encode(processor, [chat]), expected)
+    with pytest.raises(TypeError, match="conversation 0: message 1 is a str; give a dictionary"):
+        encode(processor, [Message("user", "What?"), "And?"])
 
 
 @pytest.mark.parametrize(

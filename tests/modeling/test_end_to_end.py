@@ -160,6 +160,30 @@ def test_pipelines_hear(repo, variant, task):
         assert texts[-1] == reference[0]
 
 
+@pytest.mark.parametrize("task", ["any-to-any", "image-text-to-text"])
+def test_pipelines_batch_pictures_and_sounds(repo, variant, task):
+    """Rows that the processor prepared one by one, of different lengths, answer as they do alone."""
+    pipe = pipeline(task, model=str(repo))
+    conversations = [
+        turn(image_part(seed=seed), audio_part(seconds=seconds, seed=seed), text=text)
+        for seed, (seconds, text) in enumerate(
+            [(0.5, "What?"), (0.2, "What makes the sound?"), (1.1, "?"), (0.3, "So")]
+        )
+    ]
+    conversations.append(turn(image_part(), image_part(seed=7), audio_part(seed=7)))
+    options = {"max_new_tokens": 6, "return_full_text": False}
+    padded = {"processor_kwargs": {"audio_kwargs": {"padding": "max_length"}}}
+    alone = [pipe(text=conversation, **options)[0]["generated_text"] for conversation in conversations]
+    together = pipe(text=conversations, batch_size=5, **padded, **options)
+    assert [output[0]["generated_text"] for output in together] == alone
+    assert len(set(alone)) > 1
+    assert not any(text.startswith(" ") for text in alone)
+    sounds = pipe(text=[turn(audio_part(seed=seed)) for seed in range(3)], batch_size=2, **options)
+    assert [output[0]["generated_text"] for output in sounds] == [
+        pipe(text=turn(audio_part(seed=seed)), **options)[0]["generated_text"] for seed in range(3)
+    ]
+
+
 def test_pipeline_without_chat_takes_paths(repo, variant, tmp_path):
     picture().save(tmp_path / "picture.png")
     (tmp_path / "sound.wav").write_bytes(pcm_wav((sound()[:, None] * 32767).astype(np.int16), 16_000))
@@ -215,6 +239,20 @@ def test_one_trainer_step_moves_the_projector_alone(variant, tmp_path, checkpoin
     Trainer(model, arguments, train_dataset=Pairs(processor), data_collator=collate).train()
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == {name for name in before if name.startswith("model.audio_projection.")}
+
+
+def test_trainer_predicts(variant, tmp_path):
+    model, processor = tiny_sound_llava(variant), tiny_sound_processor(variant)
+    arguments = TrainingArguments(
+        str(tmp_path), per_device_eval_batch_size=2, report_to="none", remove_unused_columns=False, use_cpu=True
+    )
+    pairs = Pairs(processor)
+    output = Trainer(model, arguments, data_collator=collate).predict(pairs)
+    logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
+    assert logits.shape[0] == len(pairs)
+    with torch.no_grad():
+        alone = model(**pairs[3]).logits[0]
+    torch.testing.assert_close(torch.from_numpy(logits[3]), alone, rtol=0, atol=1e-5)
 
 
 def test_lora_on_the_language_model_travels_with_the_projector(variant, tmp_path):

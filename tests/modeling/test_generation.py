@@ -4,6 +4,7 @@ from threading import Thread
 
 import pytest
 import torch
+import transformers
 from tiny_inputs import MIXED, Sample, build_inputs
 from tiny_models import VARIANTS, tiny_sound_llava
 from transformers import TextIteratorStreamer
@@ -125,6 +126,23 @@ def test_every_sound_is_encoded_once(model, monkeypatch):
     for options in ({}, {"use_cache": False}, {"num_beams": 2}):
         new_tokens(model, inputs, **options)
     assert len(calls) == 3
+
+
+@pytest.mark.filterwarnings("ignore:.*past_key_values:FutureWarning")  # transformers' own, for the older name
+@pytest.mark.parametrize("name", ["past_key_values", "cache"])
+def test_both_names_of_the_cache(model, name):
+    inputs = build_inputs(model, HEARD[:1])
+    ids = new_tokens(model, inputs)[0]
+    output = model(**inputs)
+    if not hasattr(output, name):
+        pytest.skip(f"transformers {transformers.__version__} has no {name!r}")
+    filled = getattr(output, name)
+    following = torch.cat([inputs["input_ids"][0], ids[:1]])[None, -1:]
+    mask = torch.cat([inputs["attention_mask"], torch.ones(1, 1, dtype=torch.long)], dim=1)
+    with torch.no_grad():
+        logits = model(input_ids=following, attention_mask=mask, **{name: filled}).logits
+    assert output.logits[0, -1].argmax() == ids[0]
+    assert logits[0, -1].argmax() == ids[1]
 
 
 def test_streaming(model):

@@ -5,8 +5,8 @@ The base model's own chat template then renders them, so that a prompt without s
 
 import base64
 import binascii
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +43,14 @@ class ChatOptions:
     audio_token: str | None
 
 
-def rewrite_conversations(
-    conversations: Sequence[Sequence[dict]], options: ChatOptions
-) -> tuple[list[list[dict]], SoundPlan]:
+def is_batched(conversation: Any) -> bool:
+    """Whether there are several conversations: a list of lists, or of objects that have `messages`."""
+    if not isinstance(conversation, (list, tuple)) or not conversation:
+        return False
+    return isinstance(conversation[0], (list, tuple)) or hasattr(conversation[0], "messages")
+
+
+def rewrite_conversations(conversations: Sequence[Any], options: ChatOptions) -> tuple[list[list[dict]], SoundPlan]:
     """
     Rewrite audio and video parts into image parts, one for each visual slot.
 
@@ -53,17 +58,46 @@ def rewrite_conversations(
     part without picture where it has none. A video's sound belongs to its own frames; audio parts belong to the other
     images: one for all of them, or one each, in order. `{"type": "audio", "audio": None}` marks a silent image.
 
+    A conversation is a list of messages, or an object with `messages`. Messages and their parts are dictionaries,
+    dataclasses or pydantic models, such as those of an OpenAI client.
+
     Returns:
         New conversations (the given ones are not changed) and the slots of each.
 
     Raises:
         ValueError: If the numbers of sounds and images do not fit, a part has no source, or a text holds the marker.
+        TypeError: If a message is neither a dictionary, nor a dataclass, nor a pydantic model.
         MediaError: If a video cannot be read, or has no picture or no sound.
     """
     plan, rewritten = SoundPlan(), []
     for index, conversation in enumerate(conversations):
-        rewritten.append(_rewrite(conversation, plan, options, f"conversation {index}"))
+        where = f"conversation {index}"
+        rewritten.append(_rewrite(_plain_messages(conversation, where), plan, options, where))
     return rewritten, plan
+
+
+def _plain_messages(conversation: Any, where: str) -> list[dict]:
+    messages = []
+    for index, given in enumerate(getattr(conversation, "messages", conversation)):
+        message = _plain(given)
+        if not isinstance(message, dict):
+            raise TypeError(
+                f"{where}: message {index} is a {type(given).__name__}; give a dictionary, a dataclass or a pydantic "
+                "model with `role` and `content`."
+            )
+        if isinstance(message.get("content"), (list, tuple)):
+            message["content"] = [_plain(part) for part in message["content"]]
+        messages.append(message)
+    return messages
+
+
+def _plain(value: Any) -> Any:
+    """A message or a part as a new dictionary; what it holds stays as it is, for that may be a clip or an array."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    return value.model_dump() if hasattr(value, "model_dump") else value
 
 
 def _rewrite(conversation: Sequence[dict], plan: SoundPlan, options: ChatOptions, where: str) -> list[dict]:
@@ -198,4 +232,4 @@ def default_chat_template(tokenizer: Any, image_token: str) -> str:
     return template.replace("<image>", image_token)
 
 
-__all__ = ["ChatOptions", "default_chat_template", "rewrite_conversations"]
+__all__ = ["ChatOptions", "default_chat_template", "is_batched", "rewrite_conversations"]

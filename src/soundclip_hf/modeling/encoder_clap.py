@@ -2,17 +2,15 @@
 
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from transformers import AutoModel
+from torch import Tensor
+from transformers import AutoModel, ClapAudioModelWithProjection
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.models.clap.modeling_clap import ClapAudioModel, ClapProjectionLayer
 
 from .audio_encoder import AudioEncoderPreTrainedModel
 from .configuration_clap import SoundClapConfig
 
 
-class SoundClapModel(AudioEncoderPreTrainedModel):
+class SoundClapModel(AudioEncoderPreTrainedModel, ClapAudioModelWithProjection):
     r"""
     The audio tower and projection of transformers' CLAP. `pooler_output` is the projection (Linear, ReLU, Linear) as it
     is, like `ClapAudioModelWithProjection.audio_embeds`; `ClapModel.get_audio_features` normalises it to unit length.
@@ -29,21 +27,9 @@ class SoundClapModel(AudioEncoderPreTrainedModel):
 
     config: SoundClapConfig
     window_ndim = 2
-    _projection_class: type[nn.Module] = ClapProjectionLayer
     _may_be_fresh = ("relative_position_index",)
     _no_split_modules = ["ClapAudioStage"]
     _keys_to_ignore_on_load_unexpected = [r"^text_model\.", r"^text_projection\.", r"^logit_scale_[at]$"]
-
-    def __init__(self, config: SoundClapConfig) -> None:
-        super().__init__(config)
-        self.audio_model = ClapAudioModel(config)
-        self.audio_projection = self._projection_class(config)
-        self.post_init()
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        # Of the projection; the audio model initialises itself.
-        self.audio_model._init_weights(module)
 
     def train(self, mode: bool = True) -> "SoundClapModel":
         super().train(mode)

@@ -39,7 +39,11 @@ class MsClapModel(SoundClapModel):
     """
 
     config: MsClapConfig
-    _projection_class = MsClapProjection
+
+    def __init__(self, config: MsClapConfig) -> None:
+        super().__init__(config)
+        self.audio_projection = MsClapProjection(config)
+        self.post_init()
 
 
 AutoModel.register(MsClapConfig, MsClapModel, exist_ok=True)

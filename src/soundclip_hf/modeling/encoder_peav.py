@@ -3,13 +3,24 @@
 from typing import Any
 
 import torch
-from torch import Tensor
-from transformers import AutoModel
+from torch import Tensor, nn
+from transformers import AutoModel, PeAudioEncoder
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.models.pe_audio.modeling_pe_audio import PeAudioContrastiveHead, PeAudioEncoder
 
 from .audio_encoder import AudioEncoderPreTrainedModel
 from .configuration_peav import PeAvAudioConfig
+
+
+class PeAvAudioHead(nn.Module):
+    """The contrastive head of the audio encoder: `W LayerNorm(x)`, no bias in `W`."""
+
+    def __init__(self, config: PeAvAudioConfig) -> None:
+        super().__init__()
+        self.layer_norm = nn.LayerNorm(config.hidden_size, eps=1e-6)
+        self.proj = nn.Linear(config.hidden_size, config.projection_dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(self.layer_norm(x))
 
 
 class PeAvAudioModel(AudioEncoderPreTrainedModel):
@@ -44,7 +55,7 @@ class PeAvAudioModel(AudioEncoderPreTrainedModel):
     def __init__(self, config: PeAvAudioConfig) -> None:
         super().__init__(config)
         self.audio_encoder = PeAudioEncoder(config)
-        self.audio_head = PeAudioContrastiveHead(config.hidden_size, config.projection_dim)
+        self.audio_head = PeAvAudioHead(config)
         self.post_init()
 
     def encode_windows(self, features: Tensor, mask: Tensor | None, **kwargs: Any) -> BaseModelOutputWithPooling:

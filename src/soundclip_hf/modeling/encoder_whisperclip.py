@@ -74,6 +74,9 @@ class WhisperClipModel(AudioEncoderPreTrainedModel):
         """Embed windows `(n, num_mel_bins, frames)` as `pooler_output` `(n, d_model)`; see the class."""
         self._check_window(features, mask)
         encoder, short = self.encoder, self.config.window == "short"
+        if short and mask is not None and not torch.compiler.is_compiling():
+            longest = int((mask != 0).sum(-1).max())  # more than that is padding of every window
+            features, mask = features[..., :longest], mask[..., :longest]
         positions = None if mask is None else mask[:, ::2] != 0
         padding = (mask == 0)[:, None] if short and mask is not None else None
 

@@ -61,6 +61,7 @@ class WhisperClipFeatureExtractor(UnfetchedSoundMixin, WhisperFeatureExtractor):
         sampling_rate: int | None = None,
         return_tensors: str | TensorType | None = None,
         device: str = "cpu",
+        padding: Any = None,
         **kwargs: Any,
     ) -> BatchFeature:
         r"""
@@ -73,8 +74,12 @@ class WhisperClipFeatureExtractor(UnfetchedSoundMixin, WhisperFeatureExtractor):
                 `"pt"` or `"np"`.
             device (`str`, *optional*, defaults to `"cpu"`):
                 Where the spectrogram is computed.
+            padding (`str`, *optional*):
+                `"max_length"` gives each window of `window="short"` the `nb_max_frames` frames of a full one, masked,
+                so that sounds that were prepared one by one can be concatenated, as pipelines do with `batch_size`.
+                Other values have no effect.
             kwargs:
-                Padding and truncation options that processors hand to everything have no effect here.
+                Further options that processors hand to everything have no effect here.
 
         Returns:
             `BatchFeature`: `input_features` `(sounds, windows, mels, frames)` float32 and `input_features_mask`
@@ -94,7 +99,9 @@ class WhisperClipFeatureExtractor(UnfetchedSoundMixin, WhisperFeatureExtractor):
         cut = [split_windows(sound, self.n_samples, self.n_fft) for sound in sounds]
         frames = [[math.ceil(len(window) / self.hop_length) for window in sound] for sound in cut]
         windows = [[self._log_mel(window, device) for window in sound] for sound in cut]
-        features, mask = stack_windows(windows, frames)
+        features, mask = stack_windows(
+            windows, frames, num_frames=self.nb_max_frames if padding == "max_length" else None
+        )
         return BatchFeature({"input_features": features, "input_features_mask": mask}, tensor_type=return_tensors)
 
     def _log_mel(self, sound: np.ndarray, device: str) -> np.ndarray:

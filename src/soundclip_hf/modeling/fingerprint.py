@@ -1,9 +1,9 @@
 """A fingerprint of a vision tower: enough to tell that an adapter was trained for another one."""
 
-from contextlib import nullcontext
 from typing import Any
 
 import torch
+from accelerate.utils import align_module_device
 from torch import nn
 
 _GEOMETRY = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "patch_size", "image_size")
@@ -24,7 +24,7 @@ def fingerprint(tower: nn.Module, feature_layer: int | list[int]) -> dict[str, A
     for choice in torch.randint(len(names), (_SAMPLES,), generator=generator).tolist():
         module_name, _, parameter_name = names[choice].rpartition(".")
         module = tower.get_submodule(module_name)
-        with _on_device(module):
+        with align_module_device(module):  # offloaded weights lie on the meta device
             weight = getattr(module, parameter_name).detach().reshape(-1)
             place = int(torch.randint(weight.numel(), (1,), generator=generator))
             values.append(float(weight[place].float()))
@@ -55,12 +55,3 @@ def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
             f"(the first: {want[first]:.6g} against {have[first]:.6g})"
         )
     return said
-
-
-def _on_device(module: nn.Module) -> Any:
-    # Offloaded weights lie on the meta device until accelerate brings them back.
-    if not any(parameter.is_meta for parameter in module.parameters(recurse=False)):
-        return nullcontext()
-    from accelerate.utils import align_module_device
-
-    return align_module_device(module)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
+from accelerate.utils import align_module_device
 from torch import Tensor, nn
 from transformers import (
     AutoModel,
@@ -253,7 +254,7 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel, LlavaModel):
             scope = self.config.sound_config.patch_budget_scope
             substituted = substitute_slots(sounding, features, audio, scope)  # type: ignore[arg-type]
             keep_first_row = self.config.sound_config.sound_select_strategy == "full"
-            sequences = assemble_slots(substituted, self.multi_modal_projector, self.image_newline, keep_first_row)
+            sequences = assemble_slots(substituted, self.multi_modal_projector, self._newline(), keep_first_row)
             tokens.update({id(slot): sequence for slot, sequence in zip(sounding, sequences)})
             tiled = self.config.llava_variant == "llava_next"
             by_slot = {id(item.slot): item.info(tiled) for item in substituted}
@@ -319,6 +320,13 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel, LlavaModel):
         views = [self._geometry(image, image_sizes).num_views for image in range(len(pixel_values))]
         return torch.cat([pixels[:count] for pixels, count in zip(pixel_values, views)])
 
+    def _newline(self) -> Tensor | None:
+        if self.image_newline is None or not self.image_newline.is_meta:
+            return self.image_newline
+        # Offloaded. Its hook belongs to this module's forward, and `generate` encodes before that.
+        with align_module_device(self):
+            return self.image_newline.clone()
+
     def _silent_tokens(self, silent: Sequence[Slot], features: Tensor, strategy: str) -> list[Tensor]:
         """Stock LLaVA, number by number, for the images without sound (in their order)."""
         rows = [view for slot in silent for view in range(slot.view, slot.view + slot.geometry.num_views)]
@@ -328,7 +336,7 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel, LlavaModel):
             return list(self.multi_modal_projector(features[:, 1:] if strategy == "default" else features))
         counts = [slot.geometry.num_views for slot in silent]
         projected = self.multi_modal_projector(features[:, 1:])
-        newline = self.image_newline[None].to(projected)
+        newline = self._newline()[None].to(projected)  # type: ignore[index]
         packed = [
             torch.cat([views.flatten(0, 1), newline])[torch.from_numpy(slot.geometry.order()).to(views.device)]
             for slot, views in zip(silent, projected.split(counts))

@@ -10,7 +10,7 @@ from transformers.processing_utils import MultiModalData
 from transformers.utils import logging
 
 from ..media import load_sound
-from .chat_messages import ChatOptions, default_chat_template, rewrite_conversations
+from .chat_messages import ChatOptions, default_chat_template, is_batched, rewrite_conversations
 from .configuration_soundclip import SoundClipConfig, SoundLlavaConfig
 from .llava_parts import parts_of_llava
 from .processor_arguments import check_call_arguments, check_choice, check_fields, take_call_arguments
@@ -326,7 +326,8 @@ class SoundLlavaProcessor(ProcessorMixin):
         a video part takes `path`, `url`, `video` or `bytes`, and `frame`, `num_frames`, `load_audio` of its own.
 
         Args:
-            conversation: A list of messages, or a list of such lists.
+            conversation: A list of messages, or a list of such lists. Messages are dictionaries, dataclasses or pydantic
+                models.
             tokenize (`bool`, *optional*, defaults to `False`): Whether to run the processor. Otherwise the prompt
                 comes back with `<image>` and `<audio>` in it, and no file is opened.
             frame (`str` or `float`, *optional*, defaults to `"middle"`): `middle`, `first` or seconds.
@@ -354,7 +355,7 @@ class SoundLlavaProcessor(ProcessorMixin):
             source_rate=next((rate for r in rates if (rate := r.get("sampling_rate")) is not None), None),
             audio_token=None if kwargs.get("sanitize_control_tokens") else self.audio_token,
         )
-        batched = len(conversation) > 0 and isinstance(conversation[0], (list, tuple))
+        batched = is_batched(conversation)
         rewritten, plan = rewrite_conversations(conversation if batched else [conversation], options)
         if tokenize:
             processor_kwargs["sound_plan"] = plan
@@ -370,6 +371,37 @@ class SoundLlavaProcessor(ProcessorMixin):
         prompts = rendered if batched else [rendered]
         prompts = [self._markers.from_slots(prompt, slots) for prompt, slots in zip(prompts, plan.samples)]
         return prompts if batched else prompts[0]
+
+    def post_process_image_text_to_text(
+        self, generated_outputs: Any, skip_special_tokens: bool = True, **kwargs: Any
+    ) -> Any:
+        """
+        Decode prompts, and prompts with their answers: pipelines cut the first off the second.
+
+        The space between the two is left out of both, so that no answer begins with it.
+
+        Args:
+            generated_outputs: Ids `(batch, sequence)` or `(sequence,)`.
+            skip_special_tokens, **kwargs: Those of the tokenizer's `decode`.
+
+        Returns:
+            `list[str]`, or `str` for one sequence.
+        """
+        decoded = super().post_process_image_text_to_text(generated_outputs, skip_special_tokens, **kwargs)
+        end = self._end_of_prompts()
+        if not end:
+            return decoded
+        texts = [decoded] if isinstance(decoded, str) else decoded
+        texts = [text.replace(f"{end} ", end) for text in texts]
+        return texts[0] if isinstance(decoded, str) else texts
+
+    def _end_of_prompts(self) -> str:
+        """What the chat template writes between a question and its answer: "ASSISTANT:"."""
+        if self.chat_template is None:
+            return ""
+        question = "?"
+        prompt = super().apply_chat_template([{"role": "user", "content": question}], add_generation_prompt=True)
+        return prompt.rpartition(question)[2].strip()
 
     def _get_num_multimodal_tokens(self, image_sizes: Any = None, **kwargs: Any) -> MultiModalData:
         """Placeholders of silent images of `(height, width)`."""

@@ -38,7 +38,8 @@ def pair_slots(sound_slots: Any, num_images: int, num_sounds: int) -> list[tuple
     Pairs `(image or -1, sound or -1)` in placeholder order.
 
     Without `sound_slots`, row i belongs to row i when there are as many images as sounds, images alone are silent and
-    sounds alone are slots of their own.
+    sounds alone are slots of their own. The `sound_slots` of several processor calls may be concatenated, as pipelines
+    do with `batch_size`: each call's rows then count on from those before.
 
     Raises:
         ValueError: If the counts leave the pairing open, or `sound_slots` names a row that does not exist, names an
@@ -62,6 +63,7 @@ def pair_slots(sound_slots: Any, num_images: int, num_sounds: int) -> list[tuple
             "each row (image or -1, sound or -1)."
         )
     pairs = [(int(image), int(sound)) for image, sound in rows.tolist()]
+    pairs = _count_on(pairs, num_images, num_sounds) or pairs
     images = sorted(image for image, _ in pairs if image >= 0)
     if images != list(range(num_images)):
         raise ValueError(
@@ -79,6 +81,34 @@ def pair_slots(sound_slots: Any, num_images: int, num_sounds: int) -> list[tuple
         if min(image, sound) < -1 or max(image, sound) < 0:
             raise ValueError(f"sound_slots[{index}] is ({image}, {sound}): expected a row or -1, and not -1 twice.")
     return pairs
+
+
+def _count_on(pairs: list[tuple[int, int]], num_images: int, num_sounds: int) -> list[tuple[int, int]] | None:
+    """
+    The pairs of concatenated processor calls, rows counted over all of them; `None` where they are those of one call.
+
+    Within a call an image has one slot, and so has a sound without image: where one comes again, a call begins. Every
+    call with sound counts from 0, so that together they name fewer sounds than there are, as no single call may.
+    """
+    calls: list[list[tuple[int, int]]] = []
+    for image, sound in pairs:
+        images, sounds = zip(*calls[-1]) if calls else ((), ())
+        again = image in images if image >= 0 else sound in sounds
+        if again or not calls:
+            calls.append([])
+        calls[-1].append((image, sound))
+    counted: list[tuple[int, int]] = []
+    first_image = first_sound = 0
+    for call in calls:
+        named_images, named_sounds = ({row for row in column if row >= 0} for column in zip(*call))
+        if named_images != set(range(len(named_images))) or named_sounds != set(range(len(named_sounds))):
+            return None
+        counted += [
+            (image + first_image if image >= 0 else image, sound + first_sound if sound >= 0 else sound)
+            for image, sound in call
+        ]
+        first_image, first_sound = first_image + len(named_images), first_sound + len(named_sounds)
+    return counted if len(calls) > 1 and (first_image, first_sound) == (num_images, num_sounds) else None
 
 
 def plan_slots(

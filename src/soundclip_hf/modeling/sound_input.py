@@ -70,7 +70,10 @@ def split_windows(sound: np.ndarray, length: int, shortest: int) -> list[np.ndar
 
 
 def stack_windows(
-    windows: Sequence[Sequence[np.ndarray]], frames: Sequence[Sequence[int]], frame_axis: int = -1
+    windows: Sequence[Sequence[np.ndarray]],
+    frames: Sequence[Sequence[int]],
+    frame_axis: int = -1,
+    num_frames: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """
     Stack the windows of several sounds, zero-padded to the most windows and to the longest one.
@@ -79,11 +82,14 @@ def stack_windows(
         windows: Per sound, its windows' features, equal in all axes but `frame_axis`.
         frames: Per sound, the number of real frames of each window.
         frame_axis: The axis of a window that counts frames.
+        num_frames: Length of that axis, in place of the longest window's.
 
     Returns:
         Features `(sounds, windows, *window)` float32 and mask `(sounds, windows, frames)` int64, 1 where real.
     """
     shape = np.max([window.shape for sound in windows for window in sound], axis=0)
+    if num_frames is not None:
+        shape[frame_axis] = num_frames
     most = max(len(sound) for sound in windows)
     features = np.zeros((len(windows), most, *shape), dtype=np.float32)
     mask = np.zeros((len(windows), most, shape[frame_axis]), dtype=np.int64)
@@ -96,7 +102,19 @@ def stack_windows(
 
 
 class UnfetchedSoundMixin:
-    """Leaves the loading of paths and URLs to the processor, which knows their rates; pipelines ask the extractor."""
+    """
+    What transformers' pipelines ask of a feature extractor, answered for sound: the loading of paths and URLs is left
+    to the processor, which knows their rates, and the side of the padding to the tokenizer, whose prompts are padded.
+    """
+
+    @property
+    def padding_side(self) -> None:
+        """None: windows are stacked at the end, whatever the tokenizer does; batches of pipelines compare the two."""
+        return None
+
+    @padding_side.setter
+    def padding_side(self, value: Any) -> None:
+        pass  # of stock configurations
 
     def fetch_audio(self, audio: Any, sampling_rate: int | None = None) -> Any:
         """`audio` as it came: transformers' own `fetch_audio` returns a bare array, its rate forgotten."""
