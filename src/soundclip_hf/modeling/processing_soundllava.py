@@ -326,8 +326,8 @@ class SoundLlavaProcessor(ProcessorMixin):
         a video part takes `path`, `url`, `video` or `bytes`, and `frame`, `num_frames`, `load_audio` of its own.
 
         Args:
-            conversation: A list of messages, or a list of such lists. Messages are dictionaries, dataclasses or pydantic
-                models.
+            conversation: A list of messages, or a list of such lists. Messages are dictionaries, dataclasses or
+                pydantic models.
             tokenize (`bool`, *optional*, defaults to `False`): Whether to run the processor. Otherwise the prompt
                 comes back with `<image>` and `<audio>` in it, and no file is opened.
             frame (`str` or `float`, *optional*, defaults to `"middle"`): `middle`, `first` or seconds.
