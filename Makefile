@@ -1,32 +1,49 @@
-.PHONY: demo test test-slow test-gpu check clean
+.PHONY: demo test test-slow test-gpu test-lowest test-newest check lock clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+LOWEST := .venv-lowest
+PROJECT := pyproject.toml requirements/install.sh
+COMPILE = $(BIN)/uv pip compile pyproject.toml --all-extras --upgrade --quiet --no-annotate --no-emit-index-url \
+	--custom-compile-command "make lock"
 
-demo: $(STAMP)  ## Set up and answer a question about the bundled clip with its sound
+demo: $(VENV)/.installed  ## Set up and answer a question about the bundled clip with its sound
 	$(BIN)/soundclip describe --question "What makes the sound?"
 
-test: $(STAMP)  ## Offline tests on CPU
+test: $(VENV)/.installed  ## Offline tests on CPU
 	$(BIN)/python -m pytest -n auto
 
-test-slow: $(STAMP)  ## Also the tests that take minutes or fetch an sdist from the package index
+test-slow: $(VENV)/.installed  ## Also the tests that take minutes or fetch an sdist from the package index
 	-$(BIN)/python tests/shared_transformers.py
 	$(BIN)/python -m pytest -n auto -m slow
 
-test-gpu: $(STAMP)
+test-gpu: $(VENV)/.installed
 	$(BIN)/python -m pytest -m gpu
 
-check: $(STAMP)  ## Lint and types
+test-lowest: $(LOWEST)/.installed  ## Model, README and demo with the lowest versions that pyproject.toml allows
+	$(LOWEST)/bin/python -m pytest -n auto tests/modeling tests/test_readme.py
+	$(LOWEST)/bin/soundclip describe --question "What makes the sound?"
+
+test-newest: $(VENV)/.installed  ## The offline tests and the demo with the newest releases of everything
+	$(BIN)/python scripts/test_newest.py
+
+check: $(VENV)/.installed  ## Lint and types
 	$(BIN)/ruff check src tests scripts
 	$(BIN)/ruff format --check src tests scripts
 	$(BIN)/mypy
 
-$(STAMP): pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[dev]'
+lock: $(VENV)/.installed  ## Renew both locks with the newest releases that pyproject.toml allows
+	$(COMPILE) --universal --python-version 3.11 --output-file requirements/locked.txt
+	$(COMPILE) --resolution lowest-direct --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+		--output-file requirements/lowest.txt
+
+$(VENV)/.installed: $(PROJECT) requirements/locked.txt
+	requirements/install.sh $(VENV) requirements/locked.txt $(PYTHON)
+	touch $@
+
+$(LOWEST)/.installed: $(PROJECT) requirements/lowest.txt
+	requirements/install.sh $(LOWEST) requirements/lowest.txt $(PYTHON)
 	touch $@
 
 clean:
-	rm -rf $(VENV) dist build
+	rm -rf $(VENV) $(LOWEST) .venv-newest dist build

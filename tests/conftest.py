@@ -6,6 +6,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
 import torch
+from locks import describe_environment
+from transformers.utils import logging as transformers_logging
 
 pytest_plugins = ["golden_table"]
 
@@ -24,11 +26,18 @@ def pytest_configure(config):
         config.addinivalue_line("markers", f"{name}: of transformers' tests")
 
 
+def pytest_report_header():
+    return describe_environment()
+
+
 def pytest_ignore_collect(collection_path, config):
     """Importing transformers' tests takes seconds; quick runs do not even look."""
     quick = "not slow" in config.option.markexpr
     return True if quick and collection_path.name.startswith("test_transformers_") else None
 
+
+# Otherwise transformers' messages, and ours beside them, reach pytest only where the variable CI is set.
+transformers_logging.enable_propagation()
 
 # Thread pools of parallel tests fight over the cores: tiny layers get five to ten times slower.
 torch.set_num_threads(1)

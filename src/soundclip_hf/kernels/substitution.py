@@ -95,4 +95,6 @@ def _is_plain(tensor: Tensor) -> bool:
     """Whether nobody traces: an ordinary tensor with values, outside compilation, export and function transforms."""
     if torch.compiler.is_compiling() or type(tensor) not in (Tensor, torch.nn.Parameter) or tensor.is_meta:
         return False
-    return not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    # torch has no public name for this; without it every call takes the way through the dispatcher.
+    is_wrapped = getattr(getattr(torch._C, "_functorch", None), "is_functorch_wrapped_tensor", None)
+    return is_wrapped is not None and not is_wrapped(tensor)

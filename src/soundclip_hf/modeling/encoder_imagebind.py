@@ -5,15 +5,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel
+from transformers import AttentionInterface, AutoModel
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .audio_encoder import AudioEncoderPreTrainedModel
 from .configuration_imagebind import ImageBindAudioConfig
 from .float32_module import Float32Module
+
+# transformers looks for this name in a model's file before it lets anybody choose an attention implementation.
+ALL_ATTENTION_FUNCTIONS = AttentionInterface()
 
 
 def eager_attention_forward(

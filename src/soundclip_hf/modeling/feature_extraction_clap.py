@@ -77,8 +77,8 @@ class SoundClapFeatureExtractor(UnfetchedSoundMixin, ClapFeatureExtractor):
 
     def _log_mel(self, sound: np.ndarray) -> np.ndarray:
         """Log-mel (frames, mels) of one window; nothing is random where it is no longer than the maximum."""
-        mel, _ = self._get_input_mel(sound, self.nb_max_samples, "rand_trunc", self.padding)
-        return mel[0]
+        features = super().__call__(sound, "rand_trunc", sampling_rate=self.sampling_rate)
+        return features["input_features"][0][0]
 
     def _count_frames(self, samples: int) -> int:
         if self.padding == "repeatpad":

@@ -83,7 +83,7 @@ class PeAvFeatureExtractor(UnfetchedSoundMixin, PeAudioFeatureExtractor):
         return BatchFeature({"input_features": features, "input_features_mask": mask}, tensor_type=return_tensors)
 
     def _frames(self, sound: np.ndarray) -> np.ndarray:
-        return self._reflect_pad(sound).reshape(-1, self.hop_length)
+        return np.pad(sound, (0, -len(sound) % self.hop_length), "reflect").reshape(-1, self.hop_length)
 
 
 AutoFeatureExtractor.register(PeAvAudioConfig, PeAvFeatureExtractor, exist_ok=True)

@@ -111,9 +111,9 @@ class WhisperClipFeatureExtractor(UnfetchedSoundMixin, WhisperFeatureExtractor):
             # Frames up to half an FFT beyond the end still see sound. With them, the frames (and the maximum that the
             # floor is relative to) are those of pad30.
             length = min(length, self.hop_length * (frames + math.ceil(self.n_fft / 2 / self.hop_length)))
-        padded = np.zeros((1, length), dtype=np.float32)
-        padded[0, : len(sound)] = sound
-        log_mel = self._torch_extract_fbank_features(padded, device)[0]
+        padded = np.pad(sound, (0, length - len(sound)))
+        features = super().__call__(padded, False, padding="longest", sampling_rate=self.sampling_rate, device=device)
+        log_mel = features["input_features"][0]
         return log_mel[:, :frames] if self.window == "short" else log_mel
 
 

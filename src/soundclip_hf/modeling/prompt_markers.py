@@ -4,12 +4,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transformers import processing_utils
+from transformers.processing_utils import _UNMARKED  # a user's control tokens have a mark that this pattern excludes
 
 from .sound_pairing import PairedSlot
-
-# What `sanitize_control_tokens` puts before a user's control tokens; older versions of transformers have no such marks.
-_UNMARKED = getattr(processing_utils, "_UNMARKED", "")
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ class FrozenBatchNormMixin:
     def train(self, mode: bool = True) -> Any:
         super().train(mode)  # type: ignore[misc]
         for module in self.modules():  # type: ignore[attr-defined]
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
                 module.eval()
         return self
 
