@@ -42,6 +42,6 @@ def test_retry_after():
     assert retry_after("0.5") == 0.5
     assert retry_after("-1") == 0
     assert retry_after(None) is retry_after("soon") is None
-    later = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=30)
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=30)
     assert retry_after(email.utils.format_datetime(later, usegmt=True)) == pytest.approx(30, abs=2)
     assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0

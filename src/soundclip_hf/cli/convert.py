@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from enum import Enum
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _CHUNK = 2**24
 
 
-class Encoder(str, Enum):
+class Encoder(StrEnum):
     imagebind = "imagebind"
     audioclip = "audioclip"
     wav2clip = "wav2clip"

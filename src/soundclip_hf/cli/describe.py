@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from enum import Enum
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from .clips import Item
 
 
-class Alignment(str, Enum):
+class Alignment(StrEnum):
     projected = "projected"
     raw = "raw"
 
 
-class Patches(str, Enum):
+class Patches(StrEnum):
     zero = "zero"
     drop = "drop"
 

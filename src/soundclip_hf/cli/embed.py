@@ -2,7 +2,7 @@
 
 import shutil
 from contextlib import closing
-from enum import Enum
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..modeling.embedding_store import Block, EmbeddingStore
 
 
-class Modality(str, Enum):
+class Modality(StrEnum):
     auto = "auto"
     audio = "audio"
     image = "image"

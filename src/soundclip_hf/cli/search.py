@@ -1,7 +1,7 @@
 """`soundclip search`: a sound in, the frames that go with it out; or a picture in, the sounds out."""
 
 import sys
-from enum import Enum
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..modeling.embedding_store import Kind
 
 
-class By(str, Enum):
+class By(StrEnum):
     audio = "audio"
     image = "image"
 
