@@ -31,6 +31,12 @@ def test_quickstart_has_eight_lines():
     assert len(PYTHON[0].strip().splitlines()) == 8
 
 
+def test_pipeline(tmp_path):
+    done = run(PYTHON[1], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["The clock.", "It is blue."]
+
+
 def test_ears_for_your_own_llava(tmp_path):
     base, ears = tmp_path / "base", tmp_path / "ears"
     tiny_llava("llava").save_pretrained(base)
@@ -38,22 +44,22 @@ def test_ears_for_your_own_llava(tmp_path):
     WhisperClipModel(tiny_audio_config()).save_pretrained(ears)
     tiny_feature_extractor().save_pretrained(ears)
     names = 'base, ears = "llava-hf/llava-1.5-7b-hf", "openai/whisper-medium"'
-    assert names in PYTHON[1]
-    done = run(PYTHON[1].replace(names, f"base, ears = {str(base)!r}, {str(ears)!r}"), tmp_path)
+    assert names in PYTHON[2]
+    done = run(PYTHON[2].replace(names, f"base, ears = {str(base)!r}, {str(ears)!r}"), tmp_path)
     assert done.returncode == 0, done.stderr
     assert SoundLlava.from_pretrained(tmp_path / "my-adapter").config.sound_config.alignment == "raw"
 
 
 def test_dual_encoder(tmp_path):
-    done = run(PYTHON[2], tmp_path)
+    done = run(PYTHON[3], tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("tensor([[")
 
 
 def test_a_published_data_set(tmp_path):
     folder = write_ave2(tmp_path / "set", tmp_path / "clips")
-    assert PYTHON[3].count('"org/ave2"') == 2
-    done = run(PYTHON[3].replace('"org/ave2"', repr(str(folder))), tmp_path)
+    assert PYTHON[4].count('"org/ave2"') == 2
+    done = run(PYTHON[4].replace('"org/ave2"', repr(str(folder))), tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["(48000,) 16000", "5 9.0"]
 

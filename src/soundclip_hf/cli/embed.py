@@ -2,7 +2,7 @@
 
 import shutil
 from contextlib import closing
-from enum import Enum, StrEnum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 

@@ -1,7 +1,7 @@
 """`soundclip search`: a sound in, the frames that go with it out; or a picture in, the sounds out."""
 
 import sys
-from enum import Enum, StrEnum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
