@@ -45,9 +45,11 @@ def align(
     Exit code: 0, 1 if something failed, 2 if the command line or the config is wrong.
     """
     with reporting(debug):
+        from ..training.arguments import ArgumentsError, check_extra, read_arguments
+
+        check_extra()  # before the seconds that the imports below take
         from transformers.utils import logging as transformers_logging
 
-        from ..training.arguments import ArgumentsError, read_arguments
         from ..training.embedding_cache import CacheError
         from ..training.trainer import TrainingError
         from .output import CliError

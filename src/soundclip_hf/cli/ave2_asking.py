@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..extras import require
 from .ave2_asking_run import Run, limits_of, server_of
 from .ave2_making import Debug, Json, Table, check_media
 from .output import UsageError, reporting
@@ -75,6 +76,7 @@ def annotate(
         check_media(media)
         if any(url is None for url, _ in asked.values()):
             raise UsageError("--base-url is missing: where is the server of the model?")
+        require("datasets", "pyarrow", *(["httpx"] if asked else []), what="soundclip ave2 annotate")
 
         from ..data.annotate import Annotation, Annotator
         from ..data.caption_tables import read_captions, with_captions
@@ -146,6 +148,7 @@ def judge(
         if mode == "media" and media is None:
             raise UsageError("--mode media needs --media FOLDER, the clips")
         check_media(media)
+        require("datasets", "httpx", "pyarrow", what="soundclip ave2 judge")
 
         from ..data.judge import Judge, Judgement
         from ..data.media_parts import Reading

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..extras import require
 from .ave2_making import Debug, Json, Table, check_media
 from .ave2_publishing import showing
 from .output import CliError, UsageError, note, reporting, result, with_progress
@@ -80,6 +81,8 @@ def subset(
 ) -> None:
     """Give each row the split of its video, and keep the rows of a subset. Bad rows are an error."""
     with reporting(debug):
+        require("datasets", "pyarrow", what="soundclip ave2 subset")
+
         from ..data.stage_work import selected
         from ..data.subsets import SUBSETS
         from ..data.tables import write_parquet
@@ -104,9 +107,11 @@ def shard(
 ) -> None:
     """Write rows, and their clips, as the Parquet shards that `load_dataset` reads; rows need a split (`subset`)."""
     with reporting(debug):
+        check_media(media)
+        require("datasets", "pyarrow", what="soundclip ave2 shard")
+
         from ..data.shards import write_shards
 
-        check_media(media)
         made = write_shards(_rows(table), out, media=media, overwrite=overwrite)
         if as_json:
             result({name: made[name] for name in ("rows", "splits", "rows_sha256")} | {"shards": len(made["shards"])})

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..extras import require
 from .ave2_making import Debug, Json, Table, check_media
 from .ave2_rating import finite, short
 from .output import FAILED, note, reporting, result, with_progress
@@ -22,6 +23,8 @@ def stats(
 ) -> None:
     """Count what the paper counts, with its numbers beside ours."""
     with reporting(debug):
+        require("pyarrow", *(["matplotlib"] if plot is not None else []), what="soundclip ave2 stats")
+
         from ..data.statistics import COLUMNS, PAPER, statistics
         from ..data.tables import read_batches, replacing
 
@@ -53,10 +56,11 @@ def verify(
     """Check rows, counts, hashes, and that no video is in two splits. Exit code 1 if anything is wrong."""
     with reporting(debug):
         from ..data.shard_checks import verify_shards
-        from ..data.tables import read_rows
+        from ..data.tables import check_readable, read_rows
         from ..data.verification import verify as check
 
         check_media(media)
+        check_readable(table)
         # First, as shards that were damaged may not be readable at all.
         shards = verify_shards(table) if (table / "manifest.json").is_file() else {}
         for fault, paths in shards.items():

@@ -38,7 +38,9 @@ def segment(
         from ..data.cuts import Cutting, Job
         from ..data.manifest import media_files
         from ..data.segment import Encoding, cut_all
+        from ..data.transcoding import check_backend
 
+        check_backend(backend)
         jobs = []
         for path in videos:
             if not path.exists():

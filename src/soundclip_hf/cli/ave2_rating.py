@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..extras import require
 from .ave2_making import Debug, Json, Table
 from .output import FAILED, UsageError, note, reporting, result, warn
 
@@ -28,6 +29,8 @@ def sample(
     with reporting(debug):
         if out.suffix.lower() != ".csv":
             raise UsageError(f"--out {out}: a sheet is a .csv file")
+
+        require("pyarrow", what="soundclip ave2 sample")
 
         from ..data.rating_sheet import stratified, write_sheet
 
@@ -61,7 +64,9 @@ def agreement(
 
         from ..data.agreement import agreement as compare
         from ..data.rating_sheet import read_ratings
+        from ..data.tables import check_readable
 
+        check_readable(*tables)
         rated = 0
         sides = [read_ratings(table, key) for table in tables]
         for score, found in compare(*sides, key=key, repeats=repeats, seed=seed).items():

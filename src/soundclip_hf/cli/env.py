@@ -25,7 +25,21 @@ REQUIRED = (
     "soxr",
     "triton",
 )
-OPTIONAL = ("accelerate", "bitsandbytes", "datasets", "gradio", "matplotlib", "peft", "torchcodec")
+OPTIONAL = (
+    "accelerate",
+    "bitsandbytes",
+    "datasets",
+    "datatrove",
+    "gradio",
+    "h5py",
+    "httpx",
+    "matplotlib",
+    "peft",
+    "pyarrow",
+    "ray",
+    "tensorboard",
+    "torchcodec",
+)
 
 
 def env(

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import typer
 
+from ..extras import NotInstalledError
+
 FAILED, USAGE = 1, 2
 
 Row = TypeVar("Row")
@@ -34,7 +36,7 @@ class UsageError(CliError):
 def one_line(error: BaseException) -> str:
     """The message of an error in one line; the kind is named where the message alone says little."""
     text = " ".join(str(error).split())
-    if isinstance(error, (CliError, ValueError, OSError)) and text:
+    if isinstance(error, (CliError, NotInstalledError, ValueError, OSError)) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

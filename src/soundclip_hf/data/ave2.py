@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..extras import require
 from .hub_access import HubAccessError, explained
 from .shards import MANIFEST, read_manifest
 from .subsets import SUBSETS, filters
@@ -81,6 +82,8 @@ class Ave2:
                 see `subsets.SUBSETS`.
             split: One of `splits`; None gives all of them.
             media: Read the rows with their clips: those of the subset whose clip is there, all columns and `video`.
+                `datasets` decodes that column with torchcodec (`pip install torchcodec`, and FFmpeg on the machine);
+                after `with_audio`, or `cast_column("video", Video(decode=False))`, it is bytes, and needs neither.
             inclusive: Take `>=` for `>`, see `subsets.filters`.
             streaming: Read while iterating, and write nothing.
             cache_dir: Of `datasets`.
@@ -92,6 +95,7 @@ class Ave2:
             ValueError: No such subset or split, or no row is in it.
             HubAccessError: As for the class.
         """
+        require("datasets", what="a subset of AVE-2")
         if name not in NAMES:
             raise ValueError(f"subset {name!r} is none of {', '.join(NAMES)}")
         if split is not None and split not in self.splits:

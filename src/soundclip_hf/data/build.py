@@ -10,6 +10,7 @@ from typing import Any
 
 from .build_config import STAGES, BuildConfig
 from .build_folder import WHOLE, BuildError, BuildFolder
+from .build_needs import check_needs
 from .build_plan import make_plan
 from .cuts import Job
 from .pool import Crashed, run
@@ -120,8 +121,11 @@ def build(
     """Run stages one after the other on this machine; arguments as of `prepare` and `run_stage`.
 
     Raises:
+        NotInstalledError: A package is missing; nothing has been written then.
         BuildError: Another build is running in the folder; and as above.
     """
+    stages = [*stages]
+    check_needs(config, stages)
     with BuildFolder(Path(config.out)).locked():
         for stage in prepare(config, stages, restart, retry):
             yield from run_stage(config, stage, push)

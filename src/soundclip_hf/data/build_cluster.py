@@ -6,21 +6,20 @@ local executor runs one task at a time: with more, it waits for ever for a worke
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .build import prepare
 from .build_config import STAGES, BuildConfig
 from .build_folder import BuildError, BuildFolder
-from .datatrove_step import StageStep
+from .build_needs import check_needs
 from .server_settings import ServerSettings
 from .stages import Push, is_done, shards_of
 
-# A job of Slurm needs these; everything else has a default.
-SLURM_NEEDS = ("partition", "time")
+if TYPE_CHECKING:
+    from .datatrove_step import StageStep
 
 
 def run_on_cluster(
@@ -37,9 +36,13 @@ def run_on_cluster(
         Stage, and what is known about it: its job and script on Slurm, else its shards.
 
     Raises:
+        NotInstalledError: A package is missing; nothing has been written then.
         BuildError: No cluster, options that its executor does not take, or a stage of which shards are missing.
     """
-    config = _absolute(config)
+    config, stages = _absolute(config), [*stages]
+    check_needs(config, stages)
+    from .datatrove_step import StageStep
+
     with BuildFolder(Path(config.out)).locked():
         before: Any = None
         for stage in prepare(config, stages, restart, retry):
@@ -103,20 +106,11 @@ def _executor(config: BuildConfig, step: StageStep, tasks: int, logs: Path, befo
 def _slurm(options: dict[str, Any], stage: str, before: Any) -> Any:
     from datatrove.executor import SlurmPipelineExecutor
 
-    if missing := [name for name in SLURM_NEEDS if name not in options]:
-        raise BuildError(
-            f'run.options: Slurm needs {" and ".join(missing)}, such as {{partition: cpu, time: "12:00:00"}}'
-        )
-    if shutil.which("sbatch") is None:
-        raise BuildError("run.executor=slurm: there is no sbatch here; start this where jobs are submitted")
     return SlurmPipelineExecutor(**{"job_name": f"ave2-{stage}", "depends": before, **options})
 
 
 def _ray(options: dict[str, Any]) -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise BuildError("run.executor=ray: Ray is not installed: pip install 'soundclip-hf[cluster]'") from error
+    import ray
     from datatrove.executor import RayPipelineExecutor
 
     if not ray.is_initialized():

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from ..extras import require
 from .captioning import CAPTION_COLUMNS
 from .schema import complete
 
@@ -21,6 +22,7 @@ def read_captions(path: str | Path, names: Mapping[str, str] | None = None) -> d
     Raises:
         ValueError: No such file, no such column, a caption that is no text, or two different rows with one id.
     """
+    require("pyarrow", what="reading your own captions")
     import pyarrow.csv
     import pyarrow.json
     import pyarrow.parquet

@@ -8,6 +8,7 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..extras import require
 from .chat_server import Answer, NoAnswerError, Server, ServerError
 from .media_parts import tokens_of
 from .rate_limits import Budget, Pause, TokenBucket, retry_after
@@ -32,6 +33,7 @@ class ChatClient:
     def __init__(self, server: Server, response_format: dict[str, Any] | None = None) -> None:
         if server.budget is not None and not (server.input_price or server.output_price):
             raise ValueError("a budget needs input_price and output_price, per million tokens")
+        require("httpx", what="asking a server")
         self.server = server
         self.formats: list[dict[str, Any] | None] = [response_format, {"type": "json_object"}, None]
         if response_format is None:

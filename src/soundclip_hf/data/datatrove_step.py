@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from datatrove.pipeline.base import PipelineStep
-
+from ..extras import require
 from .build_config import BuildConfig
 from .stages import Push, perform, shards_of
+
+require("datatrove", what="a step of a datatrove pipeline")
+from datatrove.pipeline.base import PipelineStep  # noqa: E402
 
 
 class StageStep(PipelineStep):

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..extras import require
 from .asking import Reply
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ BATCH_ROWS = 1000
 
 
 def schema() -> pyarrow.Schema:
+    require("pyarrow", what="a file of dead letters")
     import pyarrow
 
     texts = [(name, pyarrow.string()) for name in TEXTS]
@@ -37,6 +39,8 @@ class DeadLetters:
     """
 
     def __init__(self, path: str | Path | None, earlier: Mapping[tuple[str, str], int] | None = None) -> None:
+        if path is not None:
+            require("pyarrow", what="a file of dead letters")
         self.path, self.earlier = None if path is None else Path(path), earlier or {}
         self.count = 0
         self.waiting: list[dict[str, Any]] = []
@@ -100,11 +104,12 @@ class DeadLetters:
 
 def is_dead_letters(path: str | Path) -> bool:
     """Whether a file is one of dead letters, whatever its name."""
+    if Path(path).suffix != ".parquet" or not Path(path).is_file():
+        return False
+    require("pyarrow", what=f"{path}: reading Parquet")
     import pyarrow
     import pyarrow.parquet
 
-    if Path(path).suffix != ".parquet" or not Path(path).is_file():
-        return False
     try:
         return {"row", "error", "attempts"} <= set(pyarrow.parquet.read_schema(path).names)
     except pyarrow.ArrowInvalid:
@@ -113,6 +118,7 @@ def is_dead_letters(path: str | Path) -> bool:
 
 def read_dead_letters(path: str | Path) -> Iterator[dict[str, Any]]:
     """Letters, with `row` as a dict; a row comes once for each step that failed."""
+    require("pyarrow", what="a file of dead letters")
     import pyarrow.parquet
 
     with pyarrow.parquet.ParquetFile(path) as opened:

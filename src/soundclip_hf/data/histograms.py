@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..extras import require
 from .schema import DIMENSIONS, MAX_SCORE
 from .tables import replacing
 
@@ -26,16 +27,14 @@ def draw_histograms(report: Mapping[str, Any], path: str | Path, title: str) -> 
         title: What was counted; the number of rows is put behind it.
 
     Raises:
-        ImportError: matplotlib is not installed.
+        NotInstalledError: matplotlib is missing.
         ValueError: Another kind of file, a report without histograms, or no judged row.
     """
     target = Path(path)
     if target.suffix not in (".png", ".svg", ".pdf"):
         raise ValueError(f"{target}: a picture is a .png, .svg or .pdf file")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("pictures need matplotlib: pip install 'soundclip-hf[plots]'") from error
+    require("matplotlib", what="drawing histograms")
+    from matplotlib.figure import Figure
 
     numbers, paper, counts = (report.get(part) or {} for part in ("numbers", "paper", "histograms"))
     missing = [name for name in (*DIMENSIONS, "five_times_overall") if name not in counts]

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..extras import require
 from .manifest import AVManifest, Entry, from_entries
 from .schema import MEDIA_STATUS
 from .tables import replacing
@@ -90,6 +91,7 @@ def _rows(path: Path) -> Iterator[Any]:
                     except ValueError as error:
                         raise ValueError(f"{path}, line {number}: is no JSON ({error})") from error
     elif kind == ".parquet":
+        require("pyarrow", what=f"{path}: reading Parquet")
         import pyarrow
         import pyarrow.parquet
 

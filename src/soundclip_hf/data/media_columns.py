@@ -3,6 +3,7 @@
 `datasets` decodes sound with torchcodec, which needs FFmpeg on the machine. Here PyAV does it, which brings its own.
 """
 
+# ruff: noqa: E402  (the check that says what to install comes before what it checks)
 from __future__ import annotations
 
 import struct
@@ -12,12 +13,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+
+from ..extras import require
+from ..media import MediaError, load_sound
+
+require("datasets", "pyarrow", what="a column of sound (with_audio)")
 import pyarrow
 from datasets import Audio, Dataset, DatasetDict, Features, IterableDataset, IterableDatasetDict, Video, config
 from datasets.arrow_dataset import update_metadata_with_features
 from datasets.table import ConcatenationTable, Table
-
-from ..media import MediaError, load_sound
 
 ANY = (Dataset, IterableDataset, DatasetDict, IterableDatasetDict)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..extras import require
+
 if TYPE_CHECKING:
     from datasets import Features
 
@@ -90,6 +92,7 @@ def features(media: bool = False) -> Features:
     Args:
         media: Add the `video` column, the mp4 file of the segment. Sound is in the same bytes, not in a second column.
     """
+    require("datasets", what="the schema of AVE-2")
     from datasets import ClassLabel, Features, List, Value, Video
 
     columns: dict[str, Any] = {name: Value(dtype) for name, dtype in VALUES.items()}

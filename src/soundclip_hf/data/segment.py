@@ -20,7 +20,7 @@ from ..media import MediaError
 from .clip_stream import ClipStream
 from .cuts import REASONS, Cut, Cutting, Job, Reject, Segment, read_record, records
 from .pool import Crashed, run
-from .transcoding import find_ffmpeg
+from .transcoding import check_backend, find_ffmpeg
 from .video_source import Encoding, read_source
 from .whole_files import write_text
 
@@ -78,8 +78,9 @@ def cut_all(
         Cuts in the order in which they are done.
 
     Raises:
-        ValueError: Two jobs with one `video_id`.
+        ValueError: Two jobs with one `video_id`, or no ffmpeg where `cutting` asks for it.
     """
+    check_backend((cutting or Cutting()).backend)
     asked = list(jobs)
     repeated = [name for name, count in Counter(job.video_id for job in asked).items() if count > 1]
     if repeated:
@@ -107,9 +108,8 @@ def _cut(job: Job, folder: Path, cutting: Cutting) -> Cut:
     except MediaError as error:
         reason, _, detail = str(error).partition(": ")
         return Cut(job, (), (Reject(job.video_id, None, reason, detail),))
+    check_backend(cutting.backend)
     ffmpeg = None if cutting.backend == "pyav" else find_ffmpeg()
-    if cutting.backend == "ffmpeg" and ffmpeg is None:
-        raise ValueError('backend "ffmpeg": there is none on PATH; install it, or use "pyav"')
     made = ClipStream(job, folder, cutting, source).cut(ffmpeg)
     if ffmpeg and cutting.backend == "auto" and any(reject.reason == "decode_error" for reject in made.rejects):
         made = ClipStream(job, folder, cutting, source).cut(None)

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ..extras import require
 from .shard_series import Limits, OtherRowsError, Series, row_text
 from .shard_staging import MANIFEST, Staging, read_manifest
 from .subsets import subset_keys
@@ -77,6 +78,7 @@ def write_shards(
             does not have its row's `media_sha256`; a folder that holds shards of other rows.
         OSError: The folder cannot be written, or the disk is full. What is finished stays for the next run.
     """
+    require("datasets", "pyarrow", what="writing shards")
     target, sizes = Path(folder), sizes or Sizes()
     made_by = {
         "format_version": VERSION,

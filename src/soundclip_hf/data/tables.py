@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..extras import require
 from .schema import LABELS, complete, features
 from .upstream import from_upstream
 
@@ -44,6 +45,18 @@ def files(path: str | Path) -> list[Path]:
     raise ValueError(f"{source}: has no .parquet, .jsonl or .json files")
 
 
+def check_readable(*paths: str | Path) -> None:
+    """For callers who do much before they read: whether what `read_rows` needs for these tables is installed.
+
+    Raises:
+        NotInstalledError: One of them is Parquet, and pyarrow is missing.
+        ValueError: As `files`.
+    """
+    for path in paths:
+        if any(file.suffix == ".parquet" for file in files(path)):
+            require("pyarrow", what=f"{path}: reading Parquet")
+
+
 def read_rows(path: str | Path) -> Iterator[dict[str, Any]]:
     """Rows as dicts, class labels by name, clips left out, with flat memory.
 
@@ -70,6 +83,7 @@ def read_rows(path: str | Path) -> Iterator[dict[str, Any]]:
 
 def read_batches(path: str | Path, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
     """Some columns, batch by batch; other columns are not read from Parquet."""
+    require("pyarrow", what="reading the columns of a table")
     import pyarrow
 
     for file in files(path):
@@ -92,6 +106,7 @@ def write_parquet(rows: Iterable[Mapping[str, Any]], path: str | Path) -> int:
     Raises:
         ValueError: A row that does not fit the schema; no file is left.
     """
+    require("datasets", "pyarrow", what="writing Parquet")
     import pyarrow
     import pyarrow.parquet
 
@@ -122,11 +137,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def _parquet(file: Path, columns: list[str] | None) -> Iterator[pyarrow.RecordBatch]:
+    if file.suffix != ".parquet":
+        raise ValueError(f"{file}: is no .parquet, .jsonl or .json file")
+    require("pyarrow", what=f"{file}: reading Parquet")
     import pyarrow
     import pyarrow.parquet
 
-    if file.suffix != ".parquet":
-        raise ValueError(f"{file}: is no .parquet, .jsonl or .json file")
     try:
         with pyarrow.parquet.ParquetFile(file) as opened:
             missing = [name for name in columns or () if name not in opened.schema_arrow.names]
@@ -153,4 +169,4 @@ def _coded(name: str, value: Any) -> Any:
     return LABELS[name].index(value) if name in LABELS and value in LABELS[name] else value
 
 
-__all__ = ["files", "read_batches", "read_rows", "replacing", "write_parquet"]
+__all__ = ["check_readable", "files", "read_batches", "read_rows", "replacing", "write_parquet"]

@@ -32,6 +32,18 @@ def find_ffmpeg() -> str | None:
     return shutil.which("ffmpeg")
 
 
+def check_backend(backend: str) -> None:
+    """
+    Raises:
+        ValueError: It is "ffmpeg", and there is none. "auto" and "pyav" need none: PyAV brings its own libraries.
+    """
+    if backend == "ffmpeg" and find_ffmpeg() is None:
+        raise ValueError(
+            'backend "ffmpeg": there is no ffmpeg on PATH; install it (apt install ffmpeg, conda install ffmpeg), or '
+            'take "pyav", which needs none'
+        )
+
+
 @contextmanager
 def transcoded(
     source: Source, seconds: float, start: float, encoding: Encoding, ffmpeg: str | None
@@ -120,4 +132,4 @@ def _with_pyav(source: Source, seconds: float, start: float, encoding: Encoding,
             raise MediaError(f"decode_error: {reason}")
 
 
-__all__ = ["LEAD_SECONDS", "find_ffmpeg", "transcoded"]
+__all__ = ["LEAD_SECONDS", "check_backend", "find_ffmpeg", "transcoded"]

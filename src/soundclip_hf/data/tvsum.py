@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..extras import require
 from .manifest import AVManifest, Entry, from_entries
 
 
@@ -37,6 +38,7 @@ def tvsum_scores(table: str | Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 def _tvsum_videos(table: str | Path, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     """MATLAB 7.3 files are HDF5: a cell is a reference, text is an array of UTF-16 codes, matrices are transposed."""
+    require("h5py", what=f"{table}: reading HDF5")
     import h5py
 
     with h5py.File(table) as file:

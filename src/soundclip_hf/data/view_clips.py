@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+from ..extras import require
 from .tables import files
 
 # Clips are some 100 kB each: few at a time.
@@ -35,18 +36,20 @@ def parquet_with_clips(source: Path) -> list[Path]:
 
     Of a published data set these are in its folder `media`.
     """
-    import pyarrow.parquet
-
     if not (source.is_dir() or source.suffix == ".parquet"):
         return []
     folder = source / "media" if (source / "media").is_dir() else source
     if folder.is_dir() and not any(folder.rglob("*.parquet")):
         return []
+    require("pyarrow", what=f"{source}: reading clips from Parquet")
+    import pyarrow.parquet
+
     return [file for file in files(folder) if "video" in pyarrow.parquet.read_schema(file).names]
 
 
 def extracted(tables: list[Path], folder: Path, ids: Collection[str]) -> Iterator[tuple[str, str]]:
     """Write the clips of these ids from Parquet files into a folder; yields each id with its link from above it."""
+    require("pyarrow", what="reading clips from Parquet")
     import pyarrow.parquet
 
     folder.mkdir()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..data.file_hash import sha256
 from ..data.hub_access import HubAccessError, explained
 from ..data.shards import MANIFEST, read_manifest
+from ..extras import require
 from .ave2_card import ave2_card
 
 if TYPE_CHECKING:
@@ -64,12 +65,15 @@ def push_folder(
     Raises:
         ValueError: No manifest, no rows, a shard that is not what the manifest says, a tag on other content, a wrong
             `gated`.
+        NotInstalledError: The card has to be written, and pyarrow is missing.
         HubAccessError: A token that is missing or may not write; the Hub refuses or cannot be reached.
     """
     from huggingface_hub import CommitOperationDelete, HfApi
 
     if gated not in (None, *GATED):
         raise ValueError(f"gated={gated!r} is none of {', '.join(GATED)}")
+    if not (Path(folder) / CARD).is_file():
+        require("pyarrow", what="the card of a data set")
     root, manifest, show = Path(folder), read_manifest(folder), progress or (lambda paths, _: paths)
     if not manifest["rows"]:
         raise ValueError(f"{root}: has no rows; nothing is published")

@@ -18,7 +18,7 @@ from transformers import set_seed
 
 from ..evaluation.results import EvalResult
 from .aligner import Aligner, load_aligner
-from .arguments import AlignmentArguments, AlignmentTrainingArguments, ArgumentsError, read_arguments
+from .arguments import AlignmentArguments, AlignmentTrainingArguments, ArgumentsError, check_extra, read_arguments
 from .checkpoints import claim, last_checkpoint
 from .collators import PairCollator, collate_cached
 from .embedding_cache import INDEX_NAME, CachedPairs, build_cache, cache_folder, finish_cache
@@ -52,9 +52,11 @@ def align(settings: AlignmentArguments, training: AlignmentTrainingArguments) ->
     (the result, an [`EvalResult`]) and `curve.json` (what was logged on the way).
 
     Raises:
+        NotInstalledError: If the extra `train` is missing; nothing has been written then.
         ArgumentsError: If a setting is missing or does not fit; nothing has been written then.
         CacheError, TrainingError: If the run cannot go on; the message names step and rows.
     """
+    check_extra()
     settings.check_complete()
     if settings.streaming and settings.cache_embeddings is None and training.max_steps <= 0:
         raise ArgumentsError("a stream has no length: give --max_steps, or --cache_embeddings, which reads it once")

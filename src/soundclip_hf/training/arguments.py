@@ -1,6 +1,5 @@
 """A YAML file and a command line in; the settings of an alignment run out. A typo is an error with the nearest name."""
 
-import importlib.util
 from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -12,12 +11,13 @@ import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
+from ..extras import require
 from ..losses import loss_terms
 from ..modeling.configuration_whisperclip import LayerFusion
+from .trainer_packages import check_integrations, check_trackers
 
 # In the wheel, and in a source checkout.
 CONFIG_FOLDERS = (Path(__file__).parents[1] / "configs", Path(__file__).parents[3] / "configs")
-EXTRA = ("accelerate", "datasets")
 
 
 class ArgumentsError(ValueError):
@@ -159,7 +159,13 @@ class AlignmentTrainingArguments(TrainingArguments):
     accelerator_config: dict[str, Any] | str | None = field(default_factory=lambda: {"dispatch_batches": False})
 
     def __post_init__(self) -> None:
+        # The trainer looks for these when models are loaded and data are read.
+        check_integrations(self.optim, bool(self.deepspeed), self.use_liger_kernel)
         super().__post_init__()
+        try:
+            check_trackers(self.report_to)
+        except ValueError as error:
+            raise ArgumentsError(str(error)) from None
         if not torch.cuda.is_available():
             self.dataloader_pin_memory = False
 
@@ -180,7 +186,7 @@ def read_arguments(
 
     Raises:
         ArgumentsError: For an unknown name (with the nearest known one), or a value that does not fit.
-        ImportError: If the extra `train` is not installed.
+        NotInstalledError: If the extra `train`, a tracker or an optimizer's package is missing.
     """
     check_extra()
     parser = _Parser((AlignmentArguments, AlignmentTrainingArguments), allow_abbrev=False)
@@ -247,11 +253,9 @@ def find_config(name: str | Path) -> Path:
 def check_extra() -> None:
     """
     Raises:
-        ImportError: If the extra `train` is not installed.
+        NotInstalledError: If the extra `train` is not installed.
     """
-    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ImportError(f"training needs {' and '.join(missing)}: pip install 'soundclip-hf[train]'")
+    require("datasets", what="training", extra="train")
 
 
 def _check_names(values: dict[str, Any], where: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, IterableDataset
 
+from ..extras import require
 from .arguments import AlignmentArguments, ArgumentsError
 
 CLIPS = {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ogv", ".ts", ".flv", ".3gp"}
@@ -176,6 +177,7 @@ def find_columns(names: Sequence[str], arguments: AlignmentArguments) -> dict[st
 
 
 def _of_dataset(arguments: AlignmentArguments, split: str) -> PairRows | PairStream:
+    require("datasets", what="reading a dataset", extra="train")
     import datasets
 
     name = str(arguments.dataset)

@@ -1,0 +1,46 @@
+"""A configuration of a build in; one error that names the packages and programs that this machine lacks for it, out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection
+
+from ..extras import require
+from .build_config import BuildConfig
+from .build_folder import BuildError
+from .transcoding import check_backend
+
+# A job of Slurm needs these; everything else has a default.
+SLURM_NEEDS = ("partition", "time")
+
+
+def check_needs(config: BuildConfig, stages: Collection[str]) -> None:
+    """Look for all that these stages need, so that hours of work do not end in an error that was there from the start.
+
+    Raises:
+        NotInstalledError: Packages are missing; all of them are named.
+        ValueError: `segment.backend` is "ffmpeg", and there is none.
+        BuildError: Slurm's programs or options are missing.
+    """
+    asking = {
+        "annotate": config.annotate.video is not None or config.annotate.audio is not None,
+        "judge": config.judge.server is not None,
+    }
+    modules = ["datasets", "pyarrow"]
+    modules += ["httpx"] if any(asks and stage in stages for stage, asks in asking.items()) else []
+    modules += ["datatrove"] if config.run.executor != "local" else []
+    modules += ["ray"] if config.run.executor == "ray" else []
+    require(*modules, what="this build")
+    if "segment" in stages:
+        check_backend(config.segment.backend)
+    if config.run.executor != "slurm":
+        return
+    if missing := [name for name in SLURM_NEEDS if name not in config.run.options]:
+        raise BuildError(
+            f'run.options: Slurm needs {" and ".join(missing)}, such as {{partition: cpu, time: "12:00:00"}}'
+        )
+    if shutil.which("sbatch") is None:
+        raise BuildError("run.executor=slurm: there is no sbatch here; start this where jobs are submitted")
+
+
+__all__ = ["check_needs"]
