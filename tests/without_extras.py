@@ -1,0 +1,34 @@
+"""A plain install, as a test sees it: packages that only extras bring cannot be imported."""
+
+import sys
+
+from soundclip_hf.extras import EXTRA_OF
+
+BLOCKED = (
+    *EXTRA_OF,
+    "bitsandbytes",
+    "gradio",
+    "peft",
+    "rouge_score",
+    "sacrebleu",
+    "tensorboard",
+    "tensorboardX",
+    "torchcodec",
+    "wandb",
+)
+# Modules of ours that import such packages when they are imported.
+OURS = ("soundclip_hf.data.datatrove_step", "soundclip_hf.data.media_columns")
+
+
+def block(monkeypatch, *packages: str) -> None:
+    """Until the test ends, these packages are not installed, whatever has been imported."""
+    for name in [*sys.modules]:
+        if name.partition(".")[0] in packages:
+            monkeypatch.setitem(sys.modules, name, None)
+    for name in packages:
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in OURS:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+__all__ = ["BLOCKED", "block"]
