@@ -65,11 +65,16 @@ def test_equal_rows_and_zero_sound(mode):
         assert torch.equal(kept[0], torch.arange(37) < 9)
 
 
-def test_integers_agree_with_torch_bitwise():
+def test_integers_agree_with_torch():
+    """Their sums are exact in any order, so only roots and quotients round, and the same patches stay."""
     tokens, audio = draw_case(2, torch.float16, 2, 40, 96, "integers")
-    expected = reference_substitution(tokens, audio, 11)
-    for ours, theirs in zip(run(tokens, audio, 11), expected, strict=True):
-        assert torch.equal(bits(ours), bits(theirs))
+    expected = SubstitutionOutput(*reference_substitution(tokens, audio, 11))
+    output = run(tokens, audio, 11)
+    assert torch.equal(output.kept, expected.kept)
+    assert torch.equal(bits(output.tokens), bits(expected.tokens))
+    # Ours are two roots, a product and a quotient within half an eps each. Torch's roots may be MKL's, within one eps.
+    eps = torch.finfo(torch.float32).eps
+    torch.testing.assert_close(output.similarity, expected.similarity, rtol=5 * eps, atol=0)
 
 
 @pytest.mark.parametrize("mode", MODES)
