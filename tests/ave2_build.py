@@ -62,7 +62,7 @@ def settings(folder: Path, out: Path, url: str, **changes: Any) -> BuildConfig:
 
 
 def values(folder: Path, out: Path, url: str, **changes: Any) -> dict[str, Any]:
-    server = {"base_url": url, "model": "judge", "backoff": 0.01, "timeout": 20, "concurrency": 2}
+    server = {"base_url": url, "model": "judge", "backoff": 0.01, "timeout": 60, "concurrency": 2}
     made: dict[str, Any] = {
         "videos": str(folder),
         "out": str(out),

@@ -597,7 +597,7 @@ def test_garbage_of_a_reading_can_be_collected_in_a_fork(mp4: Path) -> None:
             os._exit(0)
     finally:
         gc.enable()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while os.waitpid(child, os.WNOHANG) == (0, 0):
         if time.monotonic() > deadline:
             os.kill(child, signal.SIGKILL)

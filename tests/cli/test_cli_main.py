@@ -38,7 +38,7 @@ for arguments in (["--help"], ["describe", "--help"], ["env", "--help"], ["--ver
 heavy = {{"torch", "transformers", "numpy", "av", "PIL", "rich.progress"}} & set(sys.modules)
 assert not heavy, heavy
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "Exit code: 0, 1 if something failed, 2 if the command line is wrong." in done.stdout
 

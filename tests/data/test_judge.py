@@ -83,14 +83,14 @@ def test_a_server_that_hangs_is_asked_again():
 
     def reply(number, body):
         if number == 0:
-            release.wait(5)
+            release.wait(30)
         return completion(good())
 
     with chat_server(reply) as asked:
-        (done,) = judge(asked, timeout=0.3).judge(rows(1))
+        (done,) = judge(asked, timeout=1.0, attempts=10).judge(rows(1))
         release.set()
     assert done.failure is None
-    assert len(asked.bodies) == 2
+    assert len(asked.bodies) >= 2  # a busy machine may be late a second time
 
 
 def test_retry_after_holds_back_all_requests():
@@ -239,20 +239,25 @@ def test_leaving_early_keeps_what_was_answered(tmp_path):
 
 
 def test_concurrency_is_bounded_and_used():
+    together = threading.Barrier(4)
+
     def reply(number, body):
+        if number < 4:
+            together.wait(30)
         time.sleep(0.05)
         return completion(good())
 
     with chat_server(reply) as asked:
-        list(judge(asked, concurrency=4).judge(rows(24)))
+        list(judge(asked, concurrency=4, timeout=60).judge(rows(24)))
     assert asked.most == 4
 
 
 def test_requests_per_minute():
     with chat_server(lambda number, body: completion(good())) as asked:
+        start = time.monotonic()
         list(judge(asked, requests_per_minute=600).judge(rows(16)))
-    # Ten per second, with a burst of ten: the sixteenth comes after 0.6 s.
-    assert asked.times[-1] - asked.times[0] >= 0.5
+    # Ten per second, with a burst of ten: the sixteenth comes after 0.6 s. On a busy machine even the first comes late.
+    assert asked.times[-1] - start >= 0.5
 
 
 def test_the_budget_is_never_exceeded():

@@ -43,5 +43,6 @@ def test_retry_after():
     assert retry_after("-1") == 0
     assert retry_after(None) is retry_after("soon") is None
     later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=30)
-    assert retry_after(email.utils.format_datetime(later, usegmt=True)) == pytest.approx(30, abs=2)
+    # The header has whole seconds, and a busy machine reads it late.
+    assert 15 < retry_after(email.utils.format_datetime(later, usegmt=True)) <= 30
     assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0

@@ -132,11 +132,14 @@ def test_a_stopped_run_goes_on_after_its_last_whole_shard(tmp_path, clips):
 
 KILLED = """
 import json, sys, time
+from pathlib import Path
 from soundclip_hf.data.shards import Sizes, write_shards
-rows, clips, out = sys.argv[1:]
+rows, clips, out, shards = sys.argv[1:]
+records = Path(out) / ".unfinished" / "records"
 def slow():
     for row in json.load(open(rows)):
-        time.sleep(0.02)
+        while len(list(records.glob("*.json"))) >= int(shards):
+            time.sleep(1)  # until it is killed, however late that is
         yield row
 write_shards(slow(), out, media=clips, sizes=Sizes(20, 8, 20_000, 7_000))
 """
@@ -146,10 +149,10 @@ write_shards(slow(), out, media=clips, sizes=Sizes(20, 8, 20_000, 7_000))
 def test_a_killed_run_loses_nothing(tmp_path, clips, shards):
     given = with_clips(clips)
     (tmp_path / "rows.json").write_text(json.dumps(given))
-    arguments = [tmp_path / "rows.json", clips, tmp_path / "a"]
+    arguments = [tmp_path / "rows.json", clips, tmp_path / "a", shards]
     process = subprocess.Popen([sys.executable, "-c", KILLED, *map(str, arguments)])
     records = tmp_path / "a" / ".unfinished" / "records"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(list(records.glob("*.json"))) < shards and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)

@@ -129,7 +129,7 @@ def test_the_papers_size_in_seconds():
         values = pyarrow.array([f"name {number}" for number in random.integers(0, 150_000, lengths.sum())])
         columns[name] = pyarrow.ListArray.from_arrays(offsets, values)
     batches = pyarrow.table(columns).to_batches(10_000)
-    start = time.perf_counter()
+    start = time.process_time()  # what else the machine does counts for nothing
     found = statistics(batches).numbers()
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
     assert found["rows"] == count

@@ -153,7 +153,7 @@ def test_streaming(model):
 
     inputs = build_inputs(model, HEARD[:1])
     expected = new_tokens(model, inputs)[0].tolist()
-    streamer = TextIteratorStreamer(Numbers(), skip_prompt=True, timeout=30)
+    streamer = TextIteratorStreamer(Numbers(), skip_prompt=True, timeout=300)
     thread = Thread(target=model.generate, kwargs={**inputs, **GREEDY, "streamer": streamer})
     thread.start()
     text = "".join(streamer)
