@@ -43,7 +43,7 @@ def test_windows_axis_is_optional(encoder):
     features = torch.randn(2, 4, 5)
     flat, one = encoder(features).pooler_output, encoder(features[:, None]).pooler_output
     assert flat.shape == (2, 3)
-    assert torch.equal(flat, one)
+    torch.testing.assert_close(flat, one)
 
 
 def test_mean_over_real_windows_only(encoder):
@@ -76,7 +76,8 @@ def test_half_precision_is_averaged_in_fp32(encoder):
     z = encoder(features).pooler_output
     windows = encoder(features[0]).pooler_output
     assert z.dtype == torch.bfloat16
-    assert torch.equal(z[0], windows.float().mean(0).to(torch.bfloat16))
+    # The mean is rounded once, by half a unit in the last of bfloat16's eight bits at most.
+    torch.testing.assert_close(z[0].float(), windows.float().mean(0), rtol=2**-8, atol=1e-6)
 
 
 def test_gradient_reaches_every_real_window(encoder):
@@ -102,7 +103,8 @@ def test_mask_of_other_sounds(encoder):
 
 
 def test_tuple_output(encoder):
-    assert torch.equal(encoder(torch.ones(1, 4, 5), return_dict=False)[0], encoder(torch.ones(1, 4, 5)).pooler_output)
+    features = torch.ones(1, 4, 5)
+    assert torch.equal(encoder(features, return_dict=False)[0], encoder(features).pooler_output)
 
 
 def test_frozen_encoder_stays_in_eval_mode(encoder):

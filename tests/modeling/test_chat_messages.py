@@ -12,6 +12,7 @@ import pytest
 import torch
 from media_files import grey_frames, tone, write_media
 from PIL import Image
+from rounding import assert_equal_inputs
 from tiny_processors import IMAGE_ID, SAMPLING_RATE, picture, sound, tiny_llava_processor, tiny_sound_processor
 from transformers.pipelines.any_to_any import AnyToAnyPipeline
 from transformers.pipelines.any_to_any import Chat as AnyToAnyChat
@@ -70,12 +71,6 @@ def slots(batch):
     return batch["sound_slots"].tolist()
 
 
-def equal(first, second):
-    assert list(first) == list(second)
-    for name in first:
-        assert torch.equal(first[name], second[name]), name
-
-
 @pytest.mark.parametrize(
     "conversation",
     [
@@ -99,7 +94,9 @@ def test_silent_chats_are_the_stock_processors(variant, conversation):
         assert ours.apply_chat_template(conversation) == stock.apply_chat_template(copy.deepcopy(conversation))
         for chat, options in ((conversation, {}), ([conversation, user(IMAGE, TEXT)], {"padding": True})):
             options = {**ENCODE, "processor_kwargs": options}
-            equal(ours.apply_chat_template(chat, **options), stock.apply_chat_template(copy.deepcopy(chat), **options))
+            assert_equal_inputs(
+                ours.apply_chat_template(chat, **options), stock.apply_chat_template(copy.deepcopy(chat), **options)
+            )
         assert [message.keys() for message in conversation] == [message.keys() for message in before]
 
 
@@ -147,7 +144,7 @@ def test_text_first_and_processor_after_it_give_the_same(processor, parts):
     images = [part["image"] for part in parts if part["type"] == "image"]
     prompt = processor.apply_chat_template(user(*parts), add_generation_prompt=True)
     assert prompt.startswith("USER: <image><audio>\n")
-    equal(
+    assert_equal_inputs(
         processor(images, prompt, [sounds], sampling_rate=SAMPLING_RATE, return_tensors="pt"),
         encode(processor, user(*parts)),
     )
@@ -183,7 +180,7 @@ def test_flat_options_work_as_in_the_stock_processor(processor):
     chats = [user(IMAGE, AUDIO, TEXT), user(TEXT)]
     flat = encode(processor, chats, padding=True, sound_patches="drop", sound_top_k=2)
     nested = {"padding": True, "sound_patches": "drop", "sound_top_k": 2}
-    equal(flat, encode(processor, chats, processor_kwargs=nested))
+    assert_equal_inputs(flat, encode(processor, chats, processor_kwargs=nested))
     assert flat["sound_budget"].tolist() == [2]
 
 
@@ -209,11 +206,11 @@ def test_every_source_of_an_audio_part(processor, clip):
     ]
     expected = encode(processor, user(IMAGE, {"type": "audio", **parts[0]}, TEXT))
     for part in parts:
-        equal(encode(processor, user(IMAGE, {"type": "audio", **part}, TEXT)), expected)
+        assert_equal_inputs(encode(processor, user(IMAGE, {"type": "audio", **part}, TEXT)), expected)
     rate = {"sampling_rate": pair.sampling_rate}
     bare = user(IMAGE, {"type": "audio", "audio": waveform}, TEXT)
     for options in ({"processor_kwargs": rate}, {"processor_kwargs": {"audio_kwargs": rate}}, rate):
-        equal(encode(processor, bare, **options), expected)
+        assert_equal_inputs(encode(processor, bare, **options), expected)
 
 
 def test_video_is_its_frame_and_its_sound(processor, clip):
@@ -228,7 +225,7 @@ def test_video_is_its_frame_and_its_sound(processor, clip):
     )
     sources = ({"path": str(clip)}, {"video": clip}, {"url": Path(clip).as_uri()}, {"bytes": Path(clip).read_bytes()})
     for source in (*sources, {"video": whole}):
-        equal(encode(processor, user({"type": "video", **source}, TEXT)), expected)
+        assert_equal_inputs(encode(processor, user({"type": "video", **source}, TEXT)), expected)
 
 
 @pytest.mark.parametrize(("frame", "number"), [("first", 0), ("middle", 12), (0.6, 15)])
@@ -268,8 +265,8 @@ def test_videos_images_and_sounds_together(processor, clip):
 def test_video_without_its_sound(processor, clip, silent_clip):
     expected = encode(processor, user({"type": "image", "image": read_clip(clip).frame}, TEXT))
     video = {"type": "video", "path": str(clip)}
-    equal(encode(processor, user({**video, "load_audio": False}, TEXT)), expected)
-    equal(encode(processor, user(video, TEXT), load_audio_from_video=False), expected)
+    assert_equal_inputs(encode(processor, user({**video, "load_audio": False}, TEXT)), expected)
+    assert_equal_inputs(encode(processor, user(video, TEXT), load_audio_from_video=False), expected)
     silent = encode(processor, user({"type": "video", "path": str(silent_clip), "load_audio": False}, TEXT))
     assert "sound_slots" not in silent
 
@@ -326,7 +323,7 @@ def test_sanitised_text_cannot_write_markers(processor):
 def test_openai_style_images(processor, tmp_path):
     picture().save(tmp_path / "image.png")
     part = {"type": "image_url", "image_url": {"url": str(tmp_path / "image.png")}}
-    equal(encode(processor, user(part, AUDIO, TEXT)), encode(processor, user(IMAGE, AUDIO, TEXT)))
+    assert_equal_inputs(encode(processor, user(part, AUDIO, TEXT)), encode(processor, user(IMAGE, AUDIO, TEXT)))
 
 
 @dataclass

@@ -19,6 +19,7 @@ from encoder_checks import (
     randomise,
 )
 from golden import assert_close, load_golden
+from rounding import assert_equal_to_rounding
 
 from soundclip_hf.conversion import from_original
 from soundclip_hf.modeling.configuration_audioclip import AudioClipConfig
@@ -133,9 +134,9 @@ def test_filter_bank_stays_in_single_precision(tiny, extractor):
         expected = tiny.fbsp(samples)
         for model in (copy.deepcopy(tiny).to(torch.bfloat16), copy.deepcopy(tiny).half()):
             assert model.fbsp.m.dtype == torch.float32
-            assert torch.equal(model.fbsp(samples), expected)
+            assert_equal_to_rounding(model.fbsp(samples), expected)
         with torch.autocast("cpu", torch.bfloat16):
-            assert torch.equal(tiny.fbsp(samples), expected)
+            assert_equal_to_rounding(tiny.fbsp(samples), expected)
 
 
 def test_kernels_are_kept_until_the_parameters_change(tiny):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from encoder_checks import check_loaded
 from golden import assert_close
 from transformers import AutoFeatureExtractor, AutoModel
 
@@ -103,7 +104,7 @@ def test_short_sound_is_repeated_and_cut():
     short = sound(0.4)
     whole = np.tile(short, 3)[:RATE]
     ours, expected = (extractor(s, RATE, return_tensors="pt")["input_features"] for s in (short, whole))
-    assert torch.equal(ours, expected)
+    torch.testing.assert_close(ours, expected)
     assert extractor([short, sound(1.3)], RATE)["input_features_mask"].sum(-1).tolist() == [[138, 0], [138, 138]]
 
 
@@ -115,7 +116,7 @@ def test_round_trip_through_auto_classes(tmp_path):
     again, features = AutoModel.from_pretrained(tmp_path), AutoFeatureExtractor.from_pretrained(tmp_path)
     assert type(again) is MsClapModel
     assert type(features) is MsClapFeatureExtractor
-    assert torch.equal(embed(again, features, sound(0.5)), embed(model, extractor, sound(0.5)))
+    check_loaded(again, features, model, extractor, sound(0.5))
 
 
 def test_laions_checkpoint_is_refused(tmp_path):

@@ -113,7 +113,8 @@ def test_hears_through_any_encoder(variant, name, tmp_path):
                 logits = model(**inputs, sound_alignment=alignment).logits
                 other = model(**swapped, sound_alignment=alignment).logits
             assert logits.isfinite().all()
-            assert not torch.equal(logits[:, -1], other[:, -1]), f"{patches}, {alignment}: the sound is not heard"
+            moved = float((logits[:, -1] - other[:, -1]).abs().max())
+            assert moved > 1e-4, f"{patches}, {alignment}: the sound is not heard"
 
 
 @pytest.mark.parametrize("name", ENCODERS)

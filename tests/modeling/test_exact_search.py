@@ -15,13 +15,20 @@ def full_sort(queries, vectors, k):
     return scores.gather(1, rows).float(), rows
 
 
+def assert_same_rows(found, expected, queries, vectors):
+    """The same rows in the same order; rows whose scores differ by fp32's rounding alone may have changed places."""
+    scores = F.normalize(queries.double(), dim=-1) @ F.normalize(vectors.double(), dim=-1).T
+    assert all(len(set(row)) == len(row) for row in found.tolist())
+    torch.testing.assert_close(scores.gather(1, found), scores.gather(1, expected), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("chunk", [1, 7, 64, 1000, 5000])
 @pytest.mark.parametrize(("count", "k"), [(1, 1), (1, 5), (13, 5), (3, 200)])
 def test_the_best_of_all(count, k, chunk):
     queries, vectors = torch.randn(count, 24), 3 * torch.randn(1000, 24)
     scores, rows = full_sort(queries, vectors, k)
     found = exact_search(queries, vectors, k, chunk=chunk)
-    assert torch.equal(found.rows, rows)
+    assert_same_rows(found.rows, rows, queries, vectors)
     torch.testing.assert_close(found.scores, scores)
     assert found.scores.dtype == torch.float32
     assert found.rows.dtype == torch.int64
@@ -41,11 +48,12 @@ def test_many_queries(monkeypatch):
     queries, vectors = torch.randn(23, 8), torch.randn(200, 8)
     expected = exact_search(queries, vectors, 4)
     monkeypatch.setattr("soundclip_hf.modeling.exact_search.QUERIES_AT_A_TIME", 5)
-    assert torch.equal(exact_search(queries, vectors, 4, chunk=30).rows, expected.rows)
+    assert_same_rows(exact_search(queries, vectors, 4, chunk=30).rows, expected.rows, queries, vectors)
 
 
 def test_all_vectors_equal():
-    found = exact_search(torch.ones(2, 8), torch.ones(500, 8), 5, chunk=64)
+    # Sixteen quarters and their squares: every sum is exact, in any order.
+    found = exact_search(torch.ones(2, 16), torch.ones(500, 16), 5, chunk=64)
     assert found.rows.tolist() == 2 * [[0, 1, 2, 3, 4]]
 
 
@@ -54,12 +62,13 @@ def test_shards_are_one_after_the_other():
     expected = exact_search(queries, vectors, 7)
     shards = (part for part in vectors.split([30, 0, 50, 20]))
     found = exact_search(queries, shards, 7, chunk=16)
-    assert torch.equal(found.rows, expected.rows)
+    assert_same_rows(found.rows, expected.rows, queries, vectors)
 
 
 def test_normalized_vectors_are_taken_as_they_are():
     queries, vectors = torch.randn(4, 8), F.normalize(torch.randn(100, 8), dim=-1)
-    assert torch.equal(exact_search(queries, vectors, 5, normalized=True).rows, exact_search(queries, vectors, 5).rows)
+    taken, computed = (exact_search(queries, vectors, 5, normalized=known).rows for known in (True, False))
+    assert_same_rows(taken, computed, queries, vectors)
     twice = exact_search(queries, 2 * vectors, 5, normalized=True)
     torch.testing.assert_close(twice.scores, 2 * exact_search(queries, vectors, 5).scores)
 
@@ -69,8 +78,8 @@ def test_compares_in_fp32(dtype):
     queries, vectors = torch.randn(3, 16).to(dtype), torch.randn(50, 16).to(dtype)
     expected = exact_search(queries.float(), vectors.float(), 5)
     found = exact_search(queries, vectors, 5)
-    assert torch.equal(found.scores, expected.scores)
-    assert torch.equal(found.rows, expected.rows)
+    torch.testing.assert_close(found.scores, expected.scores)
+    assert_same_rows(found.rows, expected.rows, queries, vectors)
 
 
 def test_fewer_vectors_than_k_and_none():

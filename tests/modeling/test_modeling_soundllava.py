@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from rounding import assert_equal_to_rounding, assert_same_weights, share_weights
 from tiny_inputs import MIXED, Sample, build_inputs
 from tiny_models import VARIANTS, tiny_llava, tiny_sound_llava
 
@@ -26,7 +27,9 @@ def last_rows(logits, inputs):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_silent_batch_is_the_stock_model_bit_for_bit(variant, dtype):
-    ours, stock = tiny_sound_llava(variant, dtype), tiny_llava(variant, dtype)
+    """The same operations on the same weights: of two copies of the weights nobody promises it."""
+    ours = tiny_sound_llava(variant, dtype)
+    stock = share_weights(tiny_llava(variant, dtype), ours)
     inputs = build_inputs(ours, SILENT, dtype=dtype)
     assert torch.equal(logits_of(ours, inputs), logits_of(stock, inputs))
     generated = [
@@ -37,7 +40,8 @@ def test_silent_batch_is_the_stock_model_bit_for_bit(variant, dtype):
 
 def test_silent_llava_with_the_full_strategy_is_the_stock_model():
     kwargs = {"vision_feature_select_strategy": "full"}
-    ours, stock = tiny_sound_llava("llava", **kwargs), tiny_llava("llava", **kwargs)
+    ours = tiny_sound_llava("llava", **kwargs)
+    stock = share_weights(tiny_llava("llava", **kwargs), ours)
     inputs = build_inputs(ours, SILENT)
     assert (inputs["input_ids"] == 3).sum().item() == 3 * 17
     assert torch.equal(logits_of(ours, inputs), logits_of(stock, inputs))
@@ -148,7 +152,7 @@ def test_call_options_override_the_configuration():
     inputs = build_inputs(model, [Sample([((28, 28), 1)])])
     reference = logits_of(model, inputs)
     assert torch.equal(reference, logits_of(model, {**inputs, "sound_top_k": 5}))
-    assert not torch.equal(reference, logits_of(model, {**inputs, "sound_top_k": 2}))
+    assert not torch.allclose(reference, logits_of(model, {**inputs, "sound_top_k": 2}), atol=1e-3)
     raw = logits_of(model, {**inputs, "sound_alignment": "raw"})
     assert not torch.allclose(reference, raw, atol=1e-2)
     torch.testing.assert_close(raw, logits_of(model, {**inputs, "sound_alpha": 1.0}))
@@ -180,7 +184,7 @@ def test_views_in_one_row_equal_views_per_image():
     inputs = build_inputs(model, HEARD)
     slots = model.model.plan_slots(**{k: v for k, v in inputs.items() if k in ("pixel_values", "image_sizes")})
     rows = [pixels[: slot.geometry.num_views] for pixels, slot in zip(inputs["pixel_values"], slots)]
-    assert torch.equal(logits_of(model, {**inputs, "pixel_values": torch.cat(rows)}), logits_of(model, inputs))
+    assert_equal_to_rounding(logits_of(model, {**inputs, "pixel_values": torch.cat(rows)}), logits_of(model, inputs))
 
 
 def test_input_features_go_through_the_encoder():
@@ -221,7 +225,9 @@ def test_gradient_reaches_the_projector_alone():
 def test_copies_and_pickles():
     model = tiny_sound_llava("llava")
     inputs = build_inputs(model, HEARD)
-    assert torch.equal(logits_of(copy.deepcopy(model), inputs), logits_of(model, inputs))
+    copied = copy.deepcopy(model)
+    assert_same_weights(copied, model)
+    assert_equal_to_rounding(logits_of(copied, inputs), logits_of(model, inputs))
     assert pickle.loads(pickle.dumps(model.config)).to_dict() == model.config.to_dict()
 
 

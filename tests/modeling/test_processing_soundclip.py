@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from media_files import tone, write_media
+from rounding import assert_equal_inputs
 from test_every_encoder import ENCODERS
 from test_modeling_soundclip import tiny_dual
 from tiny_models import VARIANTS
@@ -36,7 +37,7 @@ def test_sounds_and_pictures(processor):
     assert inputs["input_features"].shape[:2] == (2, 1)
     assert inputs["pixel_values"].shape == (1, 3, 28, 28)
     expected = tiny_feature_extractor()([waveform, sound(0.5)], sampling_rate=16000, return_tensors="pt")
-    assert torch.equal(inputs["input_features"], expected["input_features"])
+    torch.testing.assert_close(inputs["input_features"], expected["input_features"])
     expected = tiny_image_processor("llava")(picture(), return_tensors="pt")
     assert torch.equal(inputs["pixel_values"], expected["pixel_values"])
     assert set(processor(images=picture())) == {"pixel_values"}
@@ -76,10 +77,9 @@ def test_clips(processor, folder):
     for videos in (folder / "a.mp4", [str(folder / "a.mp4")], clip, (folder / "a.mp4").read_bytes()):
         together = processor(videos=videos, return_tensors="pt")
         assert set(together) == set(apart)
-        assert all(torch.equal(together[key], apart[key]) for key in apart)
-    assert torch.equal(
-        processor(audio=[folder / "a.mp4"], return_tensors="pt")["input_features"], apart["input_features"]
-    )
+        assert_equal_inputs(together, {key: apart[key] for key in together})
+    alone = processor(audio=[folder / "a.mp4"], return_tensors="pt")["input_features"]
+    torch.testing.assert_close(alone, apart["input_features"])
     first = processor(videos=folder / "a.mp4", frame="first", return_tensors="pt")["pixel_values"]
     assert not torch.equal(first, apart["pixel_values"])
     several = processor(videos=2 * [folder / "a.mp4"], num_frames=3, return_tensors="pt")["pixel_values"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rounding import assert_equal_inputs
 from tiny_processors import (
     IMAGE_ID,
     SAMPLING_RATE,
@@ -29,12 +30,6 @@ VARIANTS = ("llava", "llava_next")
 PROMPT = "USER: <image>\nWhat? ASSISTANT:"
 HEARD = "USER: <image><audio>\nWhat? ASSISTANT:"
 OURS = {"input_features", "input_features_mask", "sound_slots", "sound_budget"}
-
-
-def equal(first, second):
-    assert list(first) == list(second)
-    for name in first:
-        assert torch.equal(first[name], second[name]), name
 
 
 def image_tokens(batch):
@@ -68,7 +63,7 @@ def test_silent_batch_is_the_stock_processor_bit_for_bit(variant, strategy, call
     expected = stock(**call, return_tensors="pt")
     samples = len(expected["input_ids"])
     for audio in (None, [[]] * samples, [None] * samples, [[None]] * samples):
-        equal(ours(**call, audio=audio, return_tensors="pt"), expected)
+        assert_equal_inputs(ours(**call, audio=audio, return_tensors="pt"), expected)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -267,7 +262,7 @@ def test_batch_equals_single_samples(variant, patches, side):
         for number, heard in enumerate(dict.fromkeys(heard for _, heard in mine if heard >= 0)):
             features = single["input_features"][number]
             frames = int(single["input_features_mask"][number].sum())
-            assert torch.equal(batch["input_features"][heard][..., :frames], features[..., :frames])
+            torch.testing.assert_close(batch["input_features"][heard][..., :frames], features[..., :frames])
             assert int(batch["input_features_mask"][heard].sum()) == frames
 
 
@@ -296,9 +291,9 @@ def test_none_stands_for_no_image_and_no_sound():
     flat = processor([picture(), None, picture(9, 9)], texts, [WAVES[0], WAVES[1], None], **options)
     assert flat["sound_slots"].tolist() == [[0, 0], [-1, 1], [1, -1]]
     nested = processor([[picture()], None, [picture(9, 9)]], texts, [[WAVES[0]], [WAVES[1]], None], **options)
-    equal(nested, flat)
-    equal(processor([None], ["no picture"], [None], **options), processor(text=["no picture"], **options))
-    equal(processor([[]], ["no picture"], [[]], **options), processor(text=["no picture"], **options))
+    assert_equal_inputs(nested, flat)
+    assert_equal_inputs(processor([None], ["no picture"], [None], **options), processor(text=["no picture"], **options))
+    assert_equal_inputs(processor([[]], ["no picture"], [[]], **options), processor(text=["no picture"], **options))
 
 
 def test_budget_per_slot():
@@ -308,7 +303,7 @@ def test_budget_per_slot():
     assert batch["sound_budget"].tolist() == [1, -1, 2, -1, 3, 4, 0]
     assert image_tokens(batch) == [2, 16, 1, 0, 16 + 4, 5 + 1]
     flat = batch_of(processor, SAMPLES, sound_top_k=[1, 9, 2, 9, 3, 4, 0])
-    equal(flat, batch)
+    assert_equal_inputs(flat, batch)
 
 
 def test_drop_and_zero_of_all_patches_have_the_same_prompt():
@@ -334,8 +329,8 @@ def test_flat_options_do_not_reach_the_sound():
         **call, return_tensors="pt", padding="max_length", max_length=104, truncation=True, pad_to_multiple_of=8
     )
     assert padded["input_ids"].shape == (1, 104)
-    for name in OURS | {"pixel_values"}:
-        assert torch.equal(plain[name], padded[name])
+    names = OURS | {"pixel_values"}
+    assert_equal_inputs(*({name: batch[name] for name in names} for batch in (plain, padded)))
     assert padded["attention_mask"].sum() == plain["attention_mask"].sum()
 
 
@@ -412,7 +407,7 @@ def test_every_kind_of_sound_gives_the_same_features(tmp_path):
     rated = processor(
         text="<audio>", audio=kinds["array"][0], audio_kwargs={"sampling_rate": 8_000}, return_tensors="pt"
     )
-    equal(rated, expected)
+    assert_equal_inputs(rated, expected)
 
 
 # Saving, loading, building ---------------------------------------------------------------------------------------
@@ -440,7 +435,7 @@ def test_saved_and_reloaded(variant, tmp_path):
         text = "<image><sound> and <image>"
         call = {"images": [picture(), picture(90, 20)], "text": text, "audio": [sound(), None]}
         first, second = (p(**call, sampling_rate=SAMPLING_RATE, return_tensors="pt") for p in (processor, reloaded))
-        equal(first, second)
+        assert_equal_inputs(first, second)
     assert AutoProcessor.from_pretrained(tmp_path, sound_top_k=7).sound_top_k == 7
 
 
