@@ -26,7 +26,7 @@ IMAGE_TOKEN, TEXT_TOKENS, SECONDS = 32000, 64, 3
 
 
 def build(variant: str, args: argparse.Namespace, seed: int = 0) -> tuple[Any, Any]:
-    """A stock LLaVA and a SoundLlava with the same weights."""
+    """A stock LLaVA and a SoundLlava with the same weights, in the same memory: copies may round another way."""
     torch.manual_seed(seed)
     values = {
         "vision_config": CLIPVisionConfig(
@@ -54,7 +54,7 @@ def build(variant: str, args: argparse.Namespace, seed: int = 0) -> tuple[Any, A
         d_model=512, encoder_layers=6, encoder_attention_heads=8, encoder_ffn_dim=2048, window="short"
     )
     ours = SoundLlava(SoundLlavaConfig.from_llava_config(config, SoundClipConfig(audio_config=audio))).eval()
-    ours.load_state_dict(stock.state_dict(), strict=False)
+    ours.load_state_dict(stock.state_dict(), strict=False, assign=True)
     for model in (stock, ours):
         model.generation_config.eos_token_id = None
     return stock, ours
@@ -100,7 +100,7 @@ def contestants(variant: str, stock: Any, ours: Any) -> dict[str, tuple[Any, dic
 
 @torch.no_grad()
 def check(rows: dict[str, tuple[Any, dict[str, Any]]]) -> None:
-    """Silence is the base bit for bit, and drop equals zero when every patch is kept."""
+    """Silence is the base bit for bit; drop equals zero to rounding when every patch is kept."""
     logits = {
         name: model(**inputs).logits for name, (model, inputs) in rows.items() if "silent" in name or "576" in name
     }

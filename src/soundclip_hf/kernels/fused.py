@@ -67,7 +67,7 @@ def similarity_kernel(
         dot += tl.sum(p * f[None, :], axis=1)
         patch_square += tl.sum(p * p, axis=1)
         sound_square += tl.sum(f * f, axis=0)
-    # Plain sqrt and division compile to approximations, which would break agreement with torch on exact sums.
+    # Plain sqrt and division compile to approximations; correctly rounded ones agree with torch's on exact sums.
     norm = tl.sqrt_rn(patch_square) * tl.sqrt_rn(sound_square)
     cosine = tl.where(norm == 0.0, 0.0, tl.div_rn(dot, norm))
     tl.store(similarity + image * N + row, cosine, mask=inside)

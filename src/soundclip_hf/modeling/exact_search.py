@@ -39,8 +39,9 @@ def exact_search(
         chunk: Vectors at a time.
 
     Returns:
-        [`Matches`] on the queries' device: the same rows as a full sort by (-score, row). `torch.topk` alone would
-        order equal scores as it likes.
+        [`Matches`] on the queries' device: the same rows as a full sort by (-score, row) of the scores as they were
+        computed. `torch.topk` alone would order equal scores as it likes. Two vectors whose cosines are the same to
+        fp32's rounding (about 1e-7) may come in either order: the product rounds by chunk, threads and processor.
 
     Raises:
         ValueError: If k or chunk is below 1, widths differ, or a query or stored vector is NaN or Inf.

@@ -328,7 +328,7 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel, LlavaModel):
             return self.image_newline.clone()
 
     def _silent_tokens(self, silent: Sequence[Slot], features: Tensor, strategy: str) -> list[Tensor]:
-        """Stock LLaVA, number by number, for the images without sound (in their order)."""
+        """Stock LLaVA's operations, one by one, for the images without sound (in their order)."""
         rows = [view for slot in silent for view in range(slot.view, slot.view + slot.geometry.num_views)]
         if rows != list(range(len(features))):
             features = features[rows]
