@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from media_files import pcm_wav, tone, write_media
 from PIL import Image
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
@@ -97,12 +96,3 @@ def whisper(tmp_path_factory) -> Path:
     WhisperModel(config).save_pretrained(folder)
     WhisperFeatureExtractor().save_pretrained(folder)
     return folder
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread():
-    """Two threads on busy cores wait for each other at every small layer."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)

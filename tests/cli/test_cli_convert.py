@@ -276,7 +276,7 @@ def test_a_vector_that_is_not_met_fails(convert, vectors, tmp_path):
     assert row["destination"] is None
     (failed,) = [one for one in row["golden"] if not one["ok"]]
     assert (failed["array"], failed["atol"]) == ("layer3_sub", 1e-4)
-    assert 1.9e-4 < failed["difference"] < 2.2e-4
+    assert 1e-4 < failed["difference"] < 3e-4  # what was added, and what the tolerance leaves to rounding
     assert not (tmp_path / "ears").exists()
 
 

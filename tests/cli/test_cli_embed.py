@@ -66,7 +66,7 @@ def test_normalised_frames_and_moments(soundclip, files, tmp_path, dual):
     for frame in ("first", "0.9"):
         assert soundclip("embed", clip, "-o", tmp_path / f"{frame}.safetensors", "--frame", frame).code == 0
         vectors.append(load_file(tmp_path / f"{frame}.safetensors")["image"])
-    assert not torch.equal(*vectors)
+    assert not torch.allclose(*vectors, atol=1e-3)
 
 
 def test_modalities(soundclip, files, tmp_path):
@@ -125,7 +125,7 @@ def test_what_has_not_changed_is_not_done_again(soundclip, files, tmp_path, read
         str(files / "b.mp4"),
     ]
     assert torch.equal(again.audio[0], first.audio[0])
-    assert not torch.equal(again.audio[1], first.audio[1])
+    assert not torch.allclose(again.audio[1], first.audio[1], atol=1e-3)
 
 
 def test_goes_on_after_a_kill(soundclip, files, tmp_path, reads):

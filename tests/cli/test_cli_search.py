@@ -1,6 +1,7 @@
 """`soundclip index` and `soundclip search`: a folder and its changes, and what is found in it."""
 
 import shutil
+from itertools import pairwise
 
 import pytest
 import torch
@@ -117,7 +118,10 @@ def test_search_is_that_of_the_model(soundclip, index, files):
     done = soundclip("search", index, files / "noise.wav", "-k", 10, "--json")
     assert done.code == 0
     assert [row["rank"] for row in done.rows] == [1, 2, 3, 4, 5]
-    assert [row["source"] for row in done.rows] == sorted(cosines, key=lambda name: (-round(cosines[name], 5), name))
+    assert {row["source"] for row in done.rows} == set(cosines)
+    found = [cosines[row["source"]] for row in done.rows]
+    # Equal pictures of one batch may differ in the last bit, so a copy may come before its original.
+    assert all(first > second - 1e-5 for first, second in pairwise(found))
     for row in done.rows:
         assert row["score"] == pytest.approx(cosines[row["source"]], abs=1e-4)
         assert row["path"] == str(folder.resolve() / row["source"])
@@ -137,7 +141,9 @@ def test_a_picture_finds_sounds(soundclip, index, files):
 def test_a_clip_searches_by_either(soundclip, index, files):
     clip = files / "a.mp4"
     heard, seen = (soundclip("search", index, clip, "--by", by, "--json").rows for by in ("audio", "image"))
-    assert heard == soundclip("search", index, clip, "--json").rows
+    default = soundclip("search", index, clip, "--json").rows
+    # Scores are rounded to six digits, and a query encoded anew may round the other way.
+    assert default == [row | {"score": pytest.approx(row["score"], abs=2e-6)} for row in heard]
     assert {row["by"] for row in seen} == {"image"}
     done = soundclip("search", index, files / "silent.mp4")
     assert done.code == 1
