@@ -71,7 +71,8 @@ def straightforward(state, samples):
 
 def test_golden_stages(golden, official):
     assert_stages(golden, *official)
-    assert_golden(golden, "const/audio.window", official[0].fbsp.window, 0)
+    # Another cosine may move a value to the next fp32 number, which is 6e-8 away.
+    assert_golden(golden, "const/audio.window", official[0].fbsp.window, 1e-7)
     assert float((golden["embedding"][0] - golden["embedding"][1]).abs().max()) > 1e-3, "the items do not differ"
 
 
