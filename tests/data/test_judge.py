@@ -27,7 +27,7 @@ def rows(count):
 
 def judge(asked, **options):
     own = {name: options.pop(name) for name in ("rubric", "cache", "dead_letters", "earlier") if name in options}
-    server = Server(asked.url, "judge", **{"backoff": 0.01, "timeout": 5.0, **options})
+    server = Server(asked.url, "judge", **{"backoff": 0.01, "timeout": 60.0, **options})
     return Judge(server, **own)
 
 
