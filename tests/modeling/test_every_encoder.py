@@ -88,6 +88,7 @@ def test_hears_through_any_encoder(variant, name, tmp_path):
     config, extractor = ENCODERS[name]
     model = tiny_sound_llava(variant, sound={"audio_config": config})
     assert type(model.model.audio_tower) is type(AutoModel.from_config(config))
+    randomise(model.model.audio_tower)  # fresh weights of some give any two sounds one embedding, to rounding
     processor = SoundLlavaProcessor(
         tiny_image_processor(variant), tiny_tokenizer(), extractor, patch_size=7, sound_top_k=5
     )
@@ -114,7 +115,7 @@ def test_hears_through_any_encoder(variant, name, tmp_path):
                 other = model(**swapped, sound_alignment=alignment).logits
             assert logits.isfinite().all()
             moved = float((logits[:, -1] - other[:, -1]).abs().max())
-            assert moved > 1e-4, f"{patches}, {alignment}: the sound is not heard"
+            assert moved > 1e-2, f"{patches}, {alignment}: the sound is not heard"
 
 
 @pytest.mark.parametrize("name", ENCODERS)
