@@ -121,7 +121,12 @@ def rows() -> list[tuple[list[str], str, str]]:
     found = []
     for line in TABLE.read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if line.startswith("|") and len(cells) == 3 and not set(cells[0]) <= set("-") and cells[0] not in ("name", "what"):
+        if (
+            line.startswith("|")
+            and len(cells) == 3
+            and not set(cells[0]) <= set("-")
+            and cells[0] not in ("name", "what")
+        ):
             found.append((re.findall(r"`([^`]+)`", cells[0]), cells[1], cells[2]))
     return found
 

@@ -346,12 +346,12 @@ def test_message_objects(processor, clip):
     """Messages and parts are dataclasses or pydantic models; conversations are objects with `messages`."""
     video = {"type": "video", "video": read_clip(clip, sampling_rate=SAMPLING_RATE)}
     expected = encode(processor, user(video, IMAGE, TEXT))
-    equal(encode(processor, [Message("user", [video, IMAGE, TEXT])]), expected)
+    assert_equal_inputs(encode(processor, [Message("user", [video, IMAGE, TEXT])]), expected)
     parts = [Pydantic(**part) for part in (video, IMAGE, TEXT)]
-    equal(encode(processor, [Pydantic(role="user", content=parts, tool_calls=None)]), expected)
+    assert_equal_inputs(encode(processor, [Pydantic(role="user", content=parts, tool_calls=None)]), expected)
     chat = SimpleNamespace(messages=user(video, IMAGE, TEXT))
-    equal(encode(processor, chat), expected)
-    equal(encode(processor, [chat]), expected)
+    assert_equal_inputs(encode(processor, chat), expected)
+    assert_equal_inputs(encode(processor, [chat]), expected)
     with pytest.raises(TypeError, match="conversation 0: message 1 is a str; give a dictionary"):
         encode(processor, [Message("user", "What?"), "And?"])
 
