@@ -31,6 +31,8 @@ import soxr
 from av.sidedata.sidedata import Type
 from PIL import Image
 
+# Tags are often in other encodings than UTF-8. From PyAV 19 on they are never an error, and the argument is gone.
+_FOREIGN_TAGS: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 URL_TIMEOUT_SECONDS = 30.0
 MAX_CHANNELS = 64
 # Lossy codecs overshoot 1.0 a little; samples in int16 units pass this even when the sound is very quiet.
@@ -366,10 +368,20 @@ class _Reading:
         return float(stamp * self.time_base) - self.start
 
 
-def _open(media: str | bytes) -> av.container.InputContainer:
-    # "file:" keeps FFmpeg from reading a name with a colon as a protocol; tags in other encodings are common.
+def open_media(media: str | Path | bytes) -> av.container.InputContainer:
+    """
+    Open a media file, or its bytes, for reading.
+
+    Raises:
+        av.FFmpegError: It is no media file, or cannot be read.
+    """
+    # "file:" keeps FFmpeg from reading a name with a colon as a protocol.
     target = io.BytesIO(media) if isinstance(media, bytes) else f"file:{media}"
-    container = av.open(target, "r", metadata_errors="ignore")
+    return av.open(target, "r", **_FOREIGN_TAGS)
+
+
+def _open(media: str | bytes) -> av.container.InputContainer:
+    container = open_media(media)
     for stream in (*container.streams.video, *container.streams.audio):
         # A decoder with threads of its own that is collected in a forked process waits for ever for threads that did
         # not come along.

@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import av
 
+from ..media import open_media
 from .schema import MEDIA_STATUS, SECONDS
 
 # What the folder of a plain data set is searched for.
@@ -158,8 +158,7 @@ def probe(media: str | Path | bytes, start: float = 0.0) -> str:
     if not isinstance(media, bytes) and not Path(media).exists():
         return "missing"
     try:
-        source = BytesIO(media) if isinstance(media, bytes) else f"file:{media}"
-        with av.open(source, metadata_errors="ignore") as container:
+        with open_media(media) as container:
             if not container.streams.video:
                 return "decode_error"
             if not container.streams.audio:

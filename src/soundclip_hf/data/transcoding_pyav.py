@@ -9,7 +9,7 @@ from typing import Any
 import av
 from av.video.frame import PictureType
 
-from ..media import MediaError
+from ..media import MediaError, open_media
 from .video_source import Encoding, Source, half_frame, output_size, size_filter, sound_filter, x264_options
 
 # Seconds before the asked moment to which is seeked: more than a frame, less than is worth saving.
@@ -23,7 +23,7 @@ def transcode(source: Source, seconds: float, start: float, encoding: Encoding, 
         MediaError, av.FFmpegError: The file cannot be decoded, or a frame is damaged.
     """
     zero, half, clip = source.origin + Fraction(start), half_frame(source), -1
-    with av.open(f"file:{source.path}", metadata_errors="ignore") as container:
+    with open_media(source.path) as container:
         video: Any = container.streams[source.video]
         audio: Any = container.streams[source.audio]
         for stream in (video, audio):

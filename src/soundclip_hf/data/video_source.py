@@ -11,7 +11,7 @@ import av
 import numpy as np
 from av.sidedata.sidedata import Type
 
-from ..media import GAP_SECONDS, UPRIGHT, MediaError
+from ..media import GAP_SECONDS, UPRIGHT, MediaError, open_media
 
 AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 AAC_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
@@ -76,7 +76,7 @@ def read_source(path: str | Path) -> Source:
         MediaError: "no_video", "no_audio" or "decode_error" as the first word, then details.
     """
     try:
-        with av.open(f"file:{path}", metadata_errors="ignore") as container:
+        with open_media(path) as container:
             covers = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
             video = next((stream for stream in container.streams.video if not stream.disposition & covers), None)
             audio: Any = container.streams.best("audio")
