@@ -1,6 +1,7 @@
 """AudioCLIP's audio head: units, lengths, padded batches, dtypes, kernels kept between calls, bad input."""
 
 import copy
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from rounding import assert_equal_to_rounding
 from soundclip_hf.conversion import from_original
 from soundclip_hf.modeling.configuration_audioclip import AudioClipConfig
 from soundclip_hf.modeling.encoder_audioclip import AudioClipModel
+from soundclip_hf.modeling.fbsp import sampling_points
 from soundclip_hf.modeling.feature_extraction_audioclip import AudioClipFeatureExtractor
 
 RATE = 44100
@@ -137,6 +139,15 @@ def test_filter_bank_stays_in_single_precision(tiny, extractor):
             assert_equal_to_rounding(model.fbsp(samples), expected)
         with torch.autocast("cpu", torch.bfloat16):
             assert_equal_to_rounding(tiny.fbsp(samples), expected)
+
+
+@pytest.mark.parametrize("count", [2048, 260, 7])
+def test_sampling_points_are_rounded_once(count):
+    """In exact fractions of the fp32 step, from either end: what a processor with fused multiply-add makes of them."""
+    step = Fraction(float(np.float32(2 / (count - 1))))
+    exact = [step * i - 1 if i < count // 2 else 1 - step * (count - 1 - i) for i in range(count)]
+    # A fraction of 35 bits is a float; NumPy rounds that to fp32 once.
+    assert sampling_points(count).tolist() == [float(np.float32(float(point))) for point in exact]
 
 
 def test_kernels_are_kept_until_the_parameters_change(tiny):

@@ -12,6 +12,7 @@ from torch import nn
 
 from soundclip_hf.conversion import from_original
 from soundclip_hf.modeling.encoder_audioclip import adaptive_max_pool
+from soundclip_hf.modeling.fbsp import sampling_points
 
 RATE = 44100
 
@@ -29,7 +30,7 @@ def official(golden):
 def straightforward(state, samples):
     """The published architecture from the original names, one sound `(samples,)` in int16 units: `(1024,)`."""
     m, fb, fc = (state[f"audio.fbsp.{name}"][:, None] for name in ("m", "fb", "fc"))
-    t = math.pi * torch.linspace(-1, 1, 2048)[None] + 1e-8
+    t = math.pi * sampling_points(2048)[None] + 1e-8
     x = fb * t / (m + 1e-8)
     sinc = (x.sin() / x).to(torch.complex64)
     kernels = fb.sqrt() * sinc**m * torch.exp(-1j * fc * t) / math.sqrt(2048)
