@@ -32,7 +32,7 @@ def assert_equal_inputs(actual: Mapping[str, Tensor], expected: Mapping[str, Ten
     assert list(actual) == list(expected)
     for name, value in expected.items():
         if name == "input_features":
-            torch.testing.assert_close(actual[name], value, msg=name)
+            torch.testing.assert_close(actual[name], value, msg=lambda said, name=name: f"{name}: {said}")
         else:
             assert torch.equal(actual[name], value), name
 

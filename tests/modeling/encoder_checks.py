@@ -68,7 +68,7 @@ def check_loaded(loaded, loaded_extractor, model, extractor, sounds):
     assert ours.keys() == theirs.keys()
     for name, expected in theirs.items():
         # The mel filters' product is all that may be summed another way.
-        torch.testing.assert_close(ours[name], expected, msg=name)
+        torch.testing.assert_close(ours[name], expected, msg=lambda said, name=name: f"{name}: {said}")
     with torch.no_grad():
         expected, found = model(**theirs).pooler_output, loaded(**theirs).pooler_output
     assert_equal_to_rounding(found, expected, "embedding")
