@@ -24,7 +24,7 @@ def run(code, cwd):
 def test_quickstart_prints_an_answer(tmp_path):
     done = run(PYTHON[0], tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "The clock."
+    assert done.stdout == "The clock.\n"
 
 
 def test_quickstart_has_eight_lines():

@@ -42,7 +42,8 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     """Byte-level BPE: every text has tokens, none is unknown."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
+    # As in LLaVA's own tokenizer: the space between "ASSISTANT:" and an answer does not lead the decoded answer.
+    tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
         special_tokens=list(SPECIAL.values()),
