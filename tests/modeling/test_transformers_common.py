@@ -10,6 +10,7 @@ from tiny_inputs import Sample, build_inputs
 from tiny_models import tiny_audio_config, tiny_sound_llava_config, tiny_text_config, tiny_vision_config
 from transformers.models.auto import modeling_auto
 
+from soundclip_hf.modeling.audio_encoder import AudioEncoderPreTrainedModel
 from soundclip_hf.modeling.configuration_soundclip import SoundClipConfig, SoundLlavaConfig
 from soundclip_hf.modeling.configuration_whisperclip import WhisperClipConfig
 from soundclip_hf.modeling.encoder_whisperclip import WhisperClipModel
@@ -109,6 +110,12 @@ class _SoundLlavaCase(common.ModelTesterMixin):
         patch = mock.patch.dict(modeling_auto.MODEL_MAPPING_NAMES, names)
         patch.start()
         self.addCleanup(patch.stop)
+
+    def check_training_gradient_checkpointing(self, *args, **kwargs):
+        # The test thaws the model only after `model.train()`, in which a frozen audio tower stays in eval mode, and it
+        # looks at the first layer that can be checkpointed, which is the tower's.
+        with mock.patch.object(AudioEncoderPreTrainedModel, "train", torch.nn.Module.train):
+            super().check_training_gradient_checkpointing(*args, **kwargs)
 
     def test_config(self):
         ConfigTester(self, config_class=SoundLlavaConfig, has_text_modality=False).run_common_tests()

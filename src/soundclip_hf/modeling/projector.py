@@ -1,5 +1,6 @@
 """Audio embedding `z_a` in, a vector `f_a` of the vision tower's width out: projected, raw, or between the two."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.utils.generic import maybe_autocast
@@ -47,11 +48,11 @@ class AlignmentProjector(nn.Module):
         self.alignment = config.alignment
         self.alpha = float(config.alpha)
         hidden = config.projector_hidden_size
-        self.fc1 = Fp32Linear(self.in_features, hidden)
-        self.norm1 = Fp32LayerNorm(hidden)
-        self.fc2 = Fp32Linear(hidden, hidden)
-        self.norm2 = Fp32LayerNorm(hidden)
-        self.fc3 = Fp32Linear(hidden, self.out_features)
+        self.fc1 = Fp32Linear(self.in_features, hidden, dtype=torch.float32)
+        self.norm1 = Fp32LayerNorm(hidden, dtype=torch.float32)
+        self.fc2 = Fp32Linear(hidden, hidden, dtype=torch.float32)
+        self.norm2 = Fp32LayerNorm(hidden, dtype=torch.float32)
+        self.fc3 = Fp32Linear(hidden, self.out_features, dtype=torch.float32)
         self.dropout = nn.Dropout(config.projector_dropout)
 
     def forward(self, z_a: Tensor, *, alignment: str | None = None, alpha: float | None = None) -> Tensor:
