@@ -33,6 +33,16 @@ from PIL import Image
 
 # Tags are often in other encodings than UTF-8. From PyAV 19 on they are never an error, and the argument is gone.
 _FOREIGN_TAGS: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+# Files that begin so are read as what they are. FFmpeg guesses by what follows as well, and may take plain samples for
+# another container: FFmpeg 9 a wav for MPEG-TS, where a byte of 0x47 comes again and again.
+_BEGINNINGS = (
+    (b"RIFF", b"WAVE", "wav"),
+    (b"RF64", b"WAVE", "wav"),
+    (b"FORM", b"AIFF", "aiff"),
+    (b"FORM", b"AIFC", "aiff"),
+    (b"caff", b"", "caf"),
+    (b".snd", b"", "au"),
+)
 URL_TIMEOUT_SECONDS = 30.0
 MAX_CHANNELS = 64
 # Lossy codecs overshoot 1.0 a little; samples in int16 units pass this even when the sound is very quiet.
@@ -377,7 +387,17 @@ def open_media(media: str | Path | bytes) -> av.container.InputContainer:
     """
     # "file:" keeps FFmpeg from reading a name with a colon as a protocol.
     target = io.BytesIO(media) if isinstance(media, bytes) else f"file:{media}"
-    return av.open(target, "r", **_FOREIGN_TAGS)
+    return av.open(target, "r", format=_container_of(media), **_FOREIGN_TAGS)
+
+
+def _container_of(media: str | Path | bytes) -> str | None:
+    head = b""
+    if isinstance(media, bytes):
+        head = media[:12]
+    elif Path(media).is_file():  # of a pipe, what is read here would be missing
+        with Path(media).open("rb") as file:
+            head = file.read(12)
+    return next((name for start, kind, name in _BEGINNINGS if head[:4] == start and head[8:12].startswith(kind)), None)
 
 
 def _open(media: str | bytes) -> av.container.InputContainer:
