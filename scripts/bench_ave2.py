@@ -25,10 +25,10 @@ from bench_ave2_reading import bench_memory, bench_statistics, bench_streaming
 from chat_server import chat_server, completion, good
 from media_files import write_media
 
-from soundclip_hf.data.chat_client import Server
-from soundclip_hf.data.cuts import Cutting, Job
-from soundclip_hf.data.judge import Judge
-from soundclip_hf.data.segment import cut, find_ffmpeg
+from soundclip_hf.data.annotation.judge import Judge
+from soundclip_hf.data.clips.cuts import Cutting, Job
+from soundclip_hf.data.clips.segment import cut, find_ffmpeg
+from soundclip_hf.data.inference.client import Server
 
 # 250 tokens take a large model a few seconds.
 CONCURRENCY, LATENCY = 64, 2.0

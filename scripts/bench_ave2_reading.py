@@ -26,10 +26,10 @@ from media_files import write_media
 
 from soundclip_hf import read_clip
 from soundclip_hf.data import with_audio
-from soundclip_hf.data.schema import SCORES, SOURCES, complete
-from soundclip_hf.data.shards import write_shards
-from soundclip_hf.data.statistics import COLUMNS, PAPER, statistics
-from soundclip_hf.data.tables import read_batches
+from soundclip_hf.data.ave2.schema import SCORES, SOURCES, complete
+from soundclip_hf.data.ave2.shards import write_shards
+from soundclip_hf.data.ave2.tables import read_batches
+from soundclip_hf.data.stats.statistics import COLUMNS, PAPER, statistics
 
 ROUNDS = 3
 RATE = 16000

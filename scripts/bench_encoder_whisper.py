@@ -19,9 +19,9 @@ from typing import Any
 import torch
 import transformers
 
-from soundclip_hf.modeling.configuration_whisperclip import WhisperClipConfig
-from soundclip_hf.modeling.encoder_whisperclip import WhisperClipModel
-from soundclip_hf.modeling.feature_extraction_whisperclip import WhisperClipFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
+from soundclip_hf.modeling.audio_encoders.whisperclip.feature_extraction_whisperclip import WhisperClipFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.whisperclip.modeling_whisperclip import WhisperClipModel
 
 SHAPES = {"tiny": (384, 4, 6), "base": (512, 6, 8), "small": (768, 12, 12), "medium": (1024, 24, 16)}
 RATE = 16000

@@ -33,27 +33,27 @@ from torch import Tensor, nn
 from transformers import ClapAudioModelWithProjection, PeAudioConfig, PeAudioModel
 from transformers.models.clap.configuration_clap import ClapAudioConfig
 
-from soundclip_hf.modeling.configuration_audioclip import AudioClipConfig
-from soundclip_hf.modeling.configuration_clap import SoundClapConfig
-from soundclip_hf.modeling.configuration_imagebind import ImageBindAudioConfig
-from soundclip_hf.modeling.configuration_msclap import MsClapConfig
-from soundclip_hf.modeling.configuration_peav import PeAvAudioConfig
-from soundclip_hf.modeling.configuration_wav2clip import Wav2ClipConfig
-from soundclip_hf.modeling.configuration_whisperclip import WhisperClipConfig
-from soundclip_hf.modeling.encoder_audioclip import AudioClipModel
-from soundclip_hf.modeling.encoder_clap import SoundClapModel
-from soundclip_hf.modeling.encoder_imagebind import ImageBindAudioModel
-from soundclip_hf.modeling.encoder_msclap import MsClapModel
-from soundclip_hf.modeling.encoder_peav import PeAvAudioModel
-from soundclip_hf.modeling.encoder_wav2clip import Wav2ClipModel
-from soundclip_hf.modeling.encoder_whisperclip import WhisperClipModel
-from soundclip_hf.modeling.feature_extraction_audioclip import AudioClipFeatureExtractor
-from soundclip_hf.modeling.feature_extraction_clap import SoundClapFeatureExtractor
-from soundclip_hf.modeling.feature_extraction_imagebind import ImageBindFeatureExtractor
-from soundclip_hf.modeling.feature_extraction_msclap import MsClapFeatureExtractor
-from soundclip_hf.modeling.feature_extraction_peav import PeAvFeatureExtractor
-from soundclip_hf.modeling.feature_extraction_wav2clip import Wav2ClipFeatureExtractor
-from soundclip_hf.modeling.feature_extraction_whisperclip import WhisperClipFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.audioclip.configuration_audioclip import AudioClipConfig
+from soundclip_hf.modeling.audio_encoders.audioclip.feature_extraction_audioclip import AudioClipFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.audioclip.modeling_audioclip import AudioClipModel
+from soundclip_hf.modeling.audio_encoders.clap.configuration_clap import SoundClapConfig
+from soundclip_hf.modeling.audio_encoders.clap.feature_extraction_clap import SoundClapFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.clap.modeling_clap import SoundClapModel
+from soundclip_hf.modeling.audio_encoders.imagebind.configuration_imagebind import ImageBindAudioConfig
+from soundclip_hf.modeling.audio_encoders.imagebind.feature_extraction_imagebind import ImageBindFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.imagebind.modeling_imagebind import ImageBindAudioModel
+from soundclip_hf.modeling.audio_encoders.msclap.configuration_msclap import MsClapConfig
+from soundclip_hf.modeling.audio_encoders.msclap.feature_extraction_msclap import MsClapFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.msclap.modeling_msclap import MsClapModel
+from soundclip_hf.modeling.audio_encoders.peav.configuration_peav import PeAvAudioConfig
+from soundclip_hf.modeling.audio_encoders.peav.feature_extraction_peav import PeAvFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.peav.modeling_peav import PeAvAudioModel
+from soundclip_hf.modeling.audio_encoders.wav2clip.configuration_wav2clip import Wav2ClipConfig
+from soundclip_hf.modeling.audio_encoders.wav2clip.feature_extraction_wav2clip import Wav2ClipFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.wav2clip.modeling_wav2clip import Wav2ClipModel
+from soundclip_hf.modeling.audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
+from soundclip_hf.modeling.audio_encoders.whisperclip.feature_extraction_whisperclip import WhisperClipFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.whisperclip.modeling_whisperclip import WhisperClipModel
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Largest difference, relative to the largest value, of the same sums in another order.

@@ -20,8 +20,8 @@ import transformers
 from transformers import WhisperModel
 
 from soundclip_hf.media import read_clip
-from soundclip_hf.modeling.encoder_whisperclip import WhisperClipModel
-from soundclip_hf.modeling.feature_extraction_whisperclip import WhisperClipFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.whisperclip.feature_extraction_whisperclip import WhisperClipFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.whisperclip.modeling_whisperclip import WhisperClipModel
 
 FUSIONS: dict[str, dict[str, Any]] = {
     "average_all": {},

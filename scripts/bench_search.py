@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from soundclip_hf import __version__
-from soundclip_hf.modeling.exact_search import exact_search
+from soundclip_hf.retrieval.exact_search import exact_search
 
 PLAIN = "torch.topk(q @ x.T)"
 

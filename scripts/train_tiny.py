@@ -173,7 +173,7 @@ def main() -> None:
             EvalResult(
                 task="synthetic scenes",
                 model="tiny" if name == "trained ears" else "tiny, with a random encoder and a trained projector",
-                dataset=f"soundclip_hf.data.synthetic, scenes from {world.TEST}",
+                dataset=f"soundclip_hf.data.synthetic.scenes, scenes from {world.TEST}",
                 n=number,
                 seed=seed,
                 metrics=found,

@@ -12,9 +12,9 @@ import numpy as np
 from chat_server import completion, good
 from PIL import Image
 
-from soundclip_hf.data.build_config import BuildConfig
-from soundclip_hf.data.synthetic import Scene, scene, write_mp4
-from soundclip_hf.data.typed_settings import read_settings
+from soundclip_hf.data.build.config import BuildConfig
+from soundclip_hf.data.synthetic.scenes import Scene, scene, write_mp4
+from soundclip_hf.settings import read_settings
 
 THUMBNAIL = 32
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from soundclip_hf.data.schema import SCORES, SEGMENT_TYPES, SOURCES, complete
+from soundclip_hf.data.ave2.schema import SCORES, SEGMENT_TYPES, SOURCES, complete
 
 NAMES = {
     "visible_active_sources": ["man", "dog", "guitar", "car"],

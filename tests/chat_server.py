@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from soundclip_hf.data.schema import DIMENSIONS, SOURCES
+from soundclip_hf.data.ave2.schema import DIMENSIONS, SOURCES
 
 
 def good(scores: list[int | None] | None = None, **changes: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ave2_rows import rows
 
-from soundclip_hf.data.shards import Sizes, write_shards
+from soundclip_hf.data.ave2.shards import Sizes, write_shards
 
 SIZES = Sizes(data_rows=40, data_group_rows=16, media_bytes=40_000, media_group_bytes=16_000)
 

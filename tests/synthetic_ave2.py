@@ -3,9 +3,9 @@
 import hashlib
 from pathlib import Path
 
-from soundclip_hf.data.schema import SCORES, complete
-from soundclip_hf.data.shards import write_shards
-from soundclip_hf.data.synthetic import scene, write_mp4
+from soundclip_hf.data.ave2.schema import SCORES, complete
+from soundclip_hf.data.ave2.shards import write_shards
+from soundclip_hf.data.synthetic.scenes import scene, write_mp4
 from soundclip_hf.publishing.ave2_card import ave2_card
 
 

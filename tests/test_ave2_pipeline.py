@@ -8,7 +8,7 @@ from hub_client import client
 from hub_server import serve
 
 from soundclip_hf.bundled import TINY
-from soundclip_hf.data.subsets import split_of
+from soundclip_hf.data.ave2.subsets import split_of
 
 pytest.importorskip("datasets")
 pytest.importorskip("httpx")

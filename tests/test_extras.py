@@ -155,8 +155,8 @@ def test_modules_of_no_extra_are_what_pip_calls_them():
 
 PYTHON = {
     "from soundclip_hf.data import with_audio": ("a column of sound (with_audio)", "datasets and pyarrow", "data"),
-    "import soundclip_hf.data.media_columns": ("a column of sound (with_audio)", "datasets and pyarrow", "data"),
-    "import soundclip_hf.data.datatrove_step": ("a step of a datatrove pipeline", "datatrove", "data"),
+    "import soundclip_hf.data.ave2.audio_column": ("a column of sound (with_audio)", "datasets and pyarrow", "data"),
+    "import soundclip_hf.data.build.datatrove_step": ("a step of a datatrove pipeline", "datatrove", "data"),
     "data.schema.features()": ("the schema of AVE-2", "datasets", "data"),
     "next(data.tables.read_rows(parquet))": ("t.parquet: reading Parquet", "pyarrow", "data"),
     "next(data.tables.read_batches(parquet, ['split']))": ("reading the columns of a table", "pyarrow", "data"),

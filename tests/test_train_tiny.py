@@ -15,7 +15,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from tiny import captioner, ears, loop, measure, questions, vision, world  # noqa: E402
 
-from soundclip_hf.data.synthetic import scene  # noqa: E402
+from soundclip_hf.data.synthetic.scenes import scene  # noqa: E402
 
 
 @pytest.fixture(scope="module")

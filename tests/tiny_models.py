@@ -10,8 +10,8 @@ from transformers import (
     LlavaNextForConditionalGeneration,
 )
 
+from soundclip_hf.modeling.audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
 from soundclip_hf.modeling.configuration_soundclip import SoundClipConfig, SoundLlavaConfig
-from soundclip_hf.modeling.configuration_whisperclip import WhisperClipConfig
 from soundclip_hf.modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
 
 VARIANTS = ("llava", "llava_next")

@@ -13,7 +13,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from soundclip_hf.modeling.feature_extraction_whisperclip import WhisperClipFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.whisperclip.feature_extraction_whisperclip import WhisperClipFeatureExtractor
 from soundclip_hf.modeling.processing_soundllava import SoundLlavaProcessor
 
 SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", "<image>", "<unk>")

@@ -17,7 +17,7 @@ BLOCKED = (
     "wandb",
 )
 # Modules of ours that import such packages when they are imported.
-OURS = ("soundclip_hf.data.datatrove_step", "soundclip_hf.data.media_columns")
+OURS = ("soundclip_hf.data.build.datatrove_step", "soundclip_hf.data.ave2.audio_column")
 
 
 def block(monkeypatch, *packages: str) -> None:

@@ -16,10 +16,10 @@ import torch
 from tqdm.auto import tqdm
 
 from soundclip_hf import SoundLlavaForConditionalGeneration, SoundLlavaProcessor
-from soundclip_hf.data.synthetic import scene, write_mp4
+from soundclip_hf.data.synthetic.scenes import scene, write_mp4
 from soundclip_hf.evaluation.results import EvalResult
-from soundclip_hf.modeling.encoder_whisperclip import WhisperClipModel
-from soundclip_hf.modeling.feature_extraction_whisperclip import WhisperClipFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.whisperclip.feature_extraction_whisperclip import WhisperClipFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.whisperclip.modeling_whisperclip import WhisperClipModel
 from soundclip_hf.training.alignment import align as run_alignment
 from soundclip_hf.training.arguments import read_arguments
 

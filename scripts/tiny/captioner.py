@@ -35,7 +35,7 @@ SPECIAL = {
 _PATCHES = world.GRID**2
 # How often a picture loses no patch, all of them, random ones; otherwise a box is kept.
 _NONE, _ALL, _RANDOM = 0.3, 0.15, 0.2
-CHAT_TEMPLATE = Path(__file__).parents[2] / "src/soundclip_hf/modeling/chat_template.jinja"
+CHAT_TEMPLATE = Path(__file__).parents[2] / "src/soundclip_hf/modeling/prompts/chat_template.jinja"
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:

@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
-from soundclip_hf.data.synthetic import COLOURS, KINDS, RATE, Scene, scene
-from soundclip_hf.data.synthetic_shapes import SHAPES
-from soundclip_hf.modeling.feature_extraction_whisperclip import WhisperClipFeatureExtractor
+from soundclip_hf.data.synthetic.scenes import COLOURS, KINDS, RATE, Scene, scene
+from soundclip_hf.data.synthetic.shapes import SHAPES
+from soundclip_hf.modeling.audio_encoders.whisperclip.feature_extraction_whisperclip import WhisperClipFeatureExtractor
 
 IMAGE_SIZE, PATCH_SIZE = 64, 8
 GRID = IMAGE_SIZE // PATCH_SIZE

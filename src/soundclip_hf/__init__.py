@@ -2,9 +2,9 @@
 
 from . import modeling as _modeling  # noqa: F401  (registers every class)
 from .media import read_clip
+from .modeling.audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
+from .modeling.audio_encoders.whisperclip.modeling_whisperclip import WhisperClipModel
 from .modeling.configuration_soundclip import SoundClipConfig, SoundLlavaConfig
-from .modeling.configuration_whisperclip import WhisperClipConfig
-from .modeling.encoder_whisperclip import WhisperClipModel
 from .modeling.modeling_soundclip import SoundClipModel
 from .modeling.modeling_soundllava import SoundLlava, SoundLlavaForConditionalGeneration
 from .modeling.processing_soundclip import SoundClipProcessor

@@ -7,10 +7,10 @@ from ave2_rows import rows
 from chat_server import chat_server, completion, good
 from media_files import grey_frames, tone, write_media
 
-from soundclip_hf.data.dead_letters import read_dead_letters
-from soundclip_hf.data.rubric import Rubric
-from soundclip_hf.data.schema import complete
-from soundclip_hf.data.tables import read_rows, write_parquet
+from soundclip_hf.data.annotation.dead_letters import read_dead_letters
+from soundclip_hf.data.annotation.rubric import Rubric
+from soundclip_hf.data.ave2.schema import complete
+from soundclip_hf.data.ave2.tables import read_rows, write_parquet
 
 pytest.importorskip("pyarrow")
 SERVER = ("--base-url", "http://127.0.0.1:9/v1", "--model", "m")

@@ -8,9 +8,9 @@ from ave2_build import Answering, long_videos, values
 from ave2_rows import rows
 from chat_server import chat_server, completion
 
-from soundclip_hf.data.build_config import read_build_config
-from soundclip_hf.data.tables import read_rows, write_parquet
-from soundclip_hf.training.arguments import find_config
+from soundclip_hf.data.ave2.tables import read_rows, write_parquet
+from soundclip_hf.data.build.config import read_build_config
+from soundclip_hf.settings import find_config
 
 pytest.importorskip("httpx")
 

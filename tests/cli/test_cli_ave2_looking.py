@@ -6,11 +6,11 @@ import json
 import pytest
 from ave2_rows import rows
 
-from soundclip_hf.data.file_hash import sha256
-from soundclip_hf.data.rating_sheet import SHEET_COLUMNS
-from soundclip_hf.data.schema import SCORES
-from soundclip_hf.data.shards import write_shards
-from soundclip_hf.data.tables import write_parquet
+from soundclip_hf.data.ave2.schema import SCORES
+from soundclip_hf.data.ave2.shards import write_shards
+from soundclip_hf.data.ave2.tables import write_parquet
+from soundclip_hf.files import sha256
+from soundclip_hf.data.stats.rating_sheet import SHEET_COLUMNS
 
 pytest.importorskip("pyarrow")
 

@@ -5,8 +5,8 @@ import tarfile
 import pytest
 from media_files import tone, write_media
 
-from soundclip_hf.data.manifest import AVManifest, Entry
-from soundclip_hf.data.manifest_files import read_manifest
+from soundclip_hf.data.other_sets.manifest import AVManifest, Entry
+from soundclip_hf.data.other_sets.manifest_files import read_manifest
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ import soundclip_hf  # noqa: F401  registers the Auto classes
 from soundclip_hf.cli.convert import Encoder
 from soundclip_hf.conversion import ORIGINS, to_original
 from soundclip_hf.conversion.card import PROVENANCE
-from soundclip_hf.modeling.configuration_audioclip import AudioClipConfig
-from soundclip_hf.modeling.configuration_clap import SoundClapConfig
-from soundclip_hf.modeling.configuration_imagebind import ImageBindAudioConfig
-from soundclip_hf.modeling.configuration_msclap import MsClapConfig
-from soundclip_hf.modeling.configuration_wav2clip import Wav2ClipConfig
-from soundclip_hf.modeling.configuration_whisperclip import WhisperClipConfig
+from soundclip_hf.modeling.audio_encoders.audioclip.configuration_audioclip import AudioClipConfig
+from soundclip_hf.modeling.audio_encoders.clap.configuration_clap import SoundClapConfig
+from soundclip_hf.modeling.audio_encoders.imagebind.configuration_imagebind import ImageBindAudioConfig
+from soundclip_hf.modeling.audio_encoders.msclap.configuration_msclap import MsClapConfig
+from soundclip_hf.modeling.audio_encoders.wav2clip.configuration_wav2clip import Wav2ClipConfig
+from soundclip_hf.modeling.audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
 
 HTSAT = {"depths": [1, 1], "num_attention_heads": [2, 4], "patch_embeds_hidden_size": 8, "hidden_size": 16}
 # What `convert` reads off a checkpoint, and what --set must tell it of a reduced one.
@@ -220,7 +220,7 @@ def test_what_is_there_stays(convert, tmp_path):
 
 @pytest.mark.parametrize("error", [OSError("No space left on device"), KeyboardInterrupt()])
 def test_a_stop_in_the_middle_leaves_what_was_there(convert, tmp_path, monkeypatch, error):
-    from soundclip_hf.modeling.feature_extraction_wav2clip import Wav2ClipFeatureExtractor
+    from soundclip_hf.modeling.audio_encoders.wav2clip.feature_extraction_wav2clip import Wav2ClipFeatureExtractor
 
     def stop(*args, **kwargs):
         raise error

@@ -10,8 +10,8 @@ from shared_data import shared_path
 from transformers import LlavaConfig, LlavaForConditionalGeneration
 
 from soundclip_hf.bundled import TINY
-from soundclip_hf.data.synthetic import RATE, scene, write_mp4
-from soundclip_hf.data.synthetic_sounds import mix
+from soundclip_hf.data.synthetic.scenes import RATE, scene, write_mp4
+from soundclip_hf.data.synthetic.sounds import mix
 from soundclip_hf.modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
 from soundclip_hf.modeling.processing_soundllava import SoundLlavaProcessor
 

@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from soundclip_hf import SoundClipModel, SoundClipProcessor
 from soundclip_hf.bundled import TINY
-from soundclip_hf.cli import embedding
-from soundclip_hf.modeling.embedding_store import read_block
+from soundclip_hf.retrieval import embedding
+from soundclip_hf.retrieval.embedding_store import read_block
 
 
 @pytest.fixture(scope="module")

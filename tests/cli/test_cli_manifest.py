@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from soundclip_hf.cli.answer_file import AnswerFile
+from soundclip_hf.cli.describe.answer_file import AnswerFile
 from soundclip_hf.cli.output import CliError
 
 

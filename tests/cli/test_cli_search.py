@@ -9,8 +9,8 @@ import torch.nn.functional as F
 
 from soundclip_hf import SoundClipModel, SoundClipProcessor
 from soundclip_hf.bundled import TINY
-from soundclip_hf.cli import embedding
-from soundclip_hf.modeling.embedding_store import EmbeddingStore
+from soundclip_hf.retrieval import embedding
+from soundclip_hf.retrieval.embedding_store import EmbeddingStore
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from soundclip_hf.conversion import from_original, to_original
-from soundclip_hf.modeling.configuration_msclap import MsClapConfig
-from soundclip_hf.modeling.encoder_msclap import MsClapModel
-from soundclip_hf.modeling.feature_extraction_msclap import MsClapFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.msclap.configuration_msclap import MsClapConfig
+from soundclip_hf.modeling.audio_encoders.msclap.feature_extraction_msclap import MsClapFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.msclap.modeling_msclap import MsClapModel
 
 TOWER = "audio_encoder.base.htsat."
 SIZES = {"spec_size": 64, "num_mel_bins": 16, "window_size": 4}

@@ -6,16 +6,9 @@ import numpy as np
 import pytest
 from ave2_rows import rows
 
-from soundclip_hf.data.agreement import (
-    agreement,
-    cohen_kappa,
-    compare,
-    compare_all,
-    confusion,
-    disagreement,
-)
-from soundclip_hf.data.alpha import krippendorff_alpha
-from soundclip_hf.data.schema import SCORES
+from soundclip_hf.data.ave2.schema import SCORES
+from soundclip_hf.data.stats.agreement import agreement, cohen_kappa, compare, compare_all, confusion, disagreement
+from soundclip_hf.data.stats.alpha import krippendorff_alpha
 
 
 def test_kappa_by_hand():

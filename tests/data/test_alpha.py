@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soundclip_hf.data.alpha import bootstrap, krippendorff_alpha, rating_patterns
+from soundclip_hf.data.stats.alpha import bootstrap, krippendorff_alpha, rating_patterns
 
 
 def slow_alpha(ratings, cost):

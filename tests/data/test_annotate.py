@@ -6,13 +6,13 @@ import pytest
 from chat_server import chat_server, completion
 from media_files import write_media
 
-from soundclip_hf.data.annotate import Annotator
-from soundclip_hf.data.caption_tables import read_captions, with_captions
-from soundclip_hf.data.captioning import AudioCaptioning, VideoCaptioning
-from soundclip_hf.data.chat_client import Server
-from soundclip_hf.data.dead_letters import read_dead_letters
-from soundclip_hf.data.schema import complete
-from soundclip_hf.data.validation import validate
+from soundclip_hf.data.annotation.annotate import Annotator
+from soundclip_hf.data.annotation.caption_tables import read_captions, with_captions
+from soundclip_hf.data.annotation.captioning import AudioCaptioning, VideoCaptioning
+from soundclip_hf.data.annotation.dead_letters import read_dead_letters
+from soundclip_hf.data.ave2.schema import complete
+from soundclip_hf.data.ave2.validation import validate
+from soundclip_hf.data.inference.client import Server
 
 pytest.importorskip("httpx")
 HEARD = {"audio_caption": "a tone", "speech_content": "", "environmental_audio": "tone"}

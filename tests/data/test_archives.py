@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from media_files import tone, write_media
 
-from soundclip_hf.data.archives import resolve_archives, stream_archives
-from soundclip_hf.data.manifest import AVManifest, Entry
+from soundclip_hf.data.other_sets.archives import resolve_archives, stream_archives
+from soundclip_hf.data.other_sets.manifest import AVManifest, Entry
 
 
 @pytest.fixture(scope="module")

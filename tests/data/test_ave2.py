@@ -4,10 +4,10 @@ import pytest
 from ave2_rows import rows
 from publishing_folder import shards
 
-from soundclip_hf.data import ave2
-from soundclip_hf.data.schema import COLUMNS
-from soundclip_hf.data.shards import write_shards
-from soundclip_hf.data.subsets import SUBSETS, filters, matches
+from soundclip_hf.data.ave2 import loading as ave2
+from soundclip_hf.data.ave2.schema import COLUMNS
+from soundclip_hf.data.ave2.shards import write_shards
+from soundclip_hf.data.ave2.subsets import SUBSETS, filters, matches
 from soundclip_hf.publishing.ave2_card import ave2_card
 
 datasets = pytest.importorskip("datasets")

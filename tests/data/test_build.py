@@ -9,18 +9,18 @@ import pytest
 from ave2_build import Answering, long_videos, settings
 from chat_server import chat_server
 
-import soundclip_hf.data.build as build_module
-from soundclip_hf.data.build import build, prepare, run_stage
-from soundclip_hf.data.build_config import STAGES, BuildConfig
-from soundclip_hf.data.build_folder import BuildError, BuildFolder
-from soundclip_hf.data.cuts import Cut, Reject
+import soundclip_hf.data.build.local as build_module
+from soundclip_hf.data.annotation.rubric import PROMPT_ID, MediaRubric, Rubric
+from soundclip_hf.data.ave2.subsets import split_of
+from soundclip_hf.data.ave2.tables import read_rows
+from soundclip_hf.data.ave2.validation import validate
+from soundclip_hf.data.build.config import STAGES, BuildConfig
+from soundclip_hf.data.build.folder import BuildError, BuildFolder
+from soundclip_hf.data.build.local import build, prepare, run_stage
+from soundclip_hf.data.build.perform import is_done, perform, shards_of
+from soundclip_hf.data.clips.cuts import Cut, Reject
 from soundclip_hf.data.pool import Crashed
-from soundclip_hf.data.rubric import PROMPT_ID, MediaRubric, Rubric
-from soundclip_hf.data.stages import is_done, perform, shards_of
-from soundclip_hf.data.subsets import split_of
-from soundclip_hf.data.tables import read_rows
-from soundclip_hf.data.typed_settings import SettingError, read_settings
-from soundclip_hf.data.validation import validate
+from soundclip_hf.settings import SettingError, read_settings
 
 pytest.importorskip("httpx")
 

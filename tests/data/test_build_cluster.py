@@ -10,16 +10,16 @@ import pytest
 from ave2_build import Answering, long_videos, settings
 from chat_server import chat_server
 
-from soundclip_hf.data.build import build, prepare
-from soundclip_hf.data.build_folder import BuildError, BuildFolder
-from soundclip_hf.data.tables import read_rows
+from soundclip_hf.data.ave2.tables import read_rows
+from soundclip_hf.data.build.folder import BuildError, BuildFolder
+from soundclip_hf.data.build.local import build, prepare
 
 pytest.importorskip("httpx")
 pytest.importorskip("datatrove")
 
-from soundclip_hf.data.build_cluster import run_on_cluster
-from soundclip_hf.data.datatrove_step import StageStep
-from soundclip_hf.data.stages import is_done
+from soundclip_hf.data.build.cluster import run_on_cluster
+from soundclip_hf.data.build.datatrove_step import StageStep
+from soundclip_hf.data.build.perform import is_done
 
 
 @pytest.fixture(scope="module")

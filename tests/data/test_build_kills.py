@@ -14,10 +14,10 @@ import yaml
 from ave2_build import Answering, long_videos, settings, values
 from chat_server import chat_server
 
-from soundclip_hf.data.build import prepare
-from soundclip_hf.data.build_folder import BuildFolder
-from soundclip_hf.data.stages import is_done, perform, shards_of
-from soundclip_hf.data.tables import read_rows
+from soundclip_hf.data.ave2.tables import read_rows
+from soundclip_hf.data.build.folder import BuildFolder
+from soundclip_hf.data.build.local import prepare
+from soundclip_hf.data.build.perform import is_done, perform, shards_of
 
 pytest.importorskip("httpx")
 STAGES = ("segment", "annotate", "judge", "subset", "shard")
@@ -70,7 +70,7 @@ def die_at_rename(number, after, config, stage, shard):
 def process_of_its_own(function, *arguments):
     # Not forked from here: this process has the threads of a server, whose locks a child would wait for for ever.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["soundclip_hf.data.stages", "soundclip_hf.data.build"])
+    context.set_forkserver_preload(["soundclip_hf.data.build.perform", "soundclip_hf.data.build.local"])
     return context.Process(target=function, args=arguments)
 
 

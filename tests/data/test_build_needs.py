@@ -3,12 +3,12 @@
 import pytest
 from without_extras import BLOCKED, block
 
-from soundclip_hf.data.build import build
-from soundclip_hf.data.build_config import BuildConfig
-from soundclip_hf.data.build_folder import BuildError
+from soundclip_hf.data.build.config import BuildConfig
+from soundclip_hf.data.build.folder import BuildError
+from soundclip_hf.data.build.local import build
 from soundclip_hf.data.build_needs import check_needs
-from soundclip_hf.data.typed_settings import read_settings
 from soundclip_hf.extras import NotInstalledError
+from soundclip_hf.settings import read_settings
 
 SERVER = {"base_url": "http://127.0.0.1:9/v1", "model": "m"}
 

@@ -8,9 +8,9 @@ import pytest
 from ave2_rows import rows
 from PIL import Image
 
-from soundclip_hf.data.histograms import BARS, draw_histograms
-from soundclip_hf.data.statistics import COLUMNS, statistics
-from soundclip_hf.data.tables import read_batches, write_parquet
+from soundclip_hf.data.ave2.tables import read_batches, write_parquet
+from soundclip_hf.data.stats.histograms import BARS, draw_histograms
+from soundclip_hf.data.stats.statistics import COLUMNS, statistics
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("pyarrow")

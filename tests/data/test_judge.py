@@ -8,12 +8,12 @@ import time
 import pytest
 from chat_server import chat_server, completion, good
 
-from soundclip_hf.data.chat_client import Server, ServerError
-from soundclip_hf.data.dead_letters import earlier_attempts, is_dead_letters, read_dead_letters
-from soundclip_hf.data.judge import Judge
-from soundclip_hf.data.rubric import Rubric
-from soundclip_hf.data.schema import FLAGS, REASONS, SCORES, SOURCES
-from soundclip_hf.data.validation import validate
+from soundclip_hf.data.annotation.dead_letters import earlier_attempts, is_dead_letters, read_dead_letters
+from soundclip_hf.data.annotation.judge import Judge
+from soundclip_hf.data.annotation.rubric import Rubric
+from soundclip_hf.data.ave2.schema import FLAGS, REASONS, SCORES, SOURCES
+from soundclip_hf.data.ave2.validation import validate
+from soundclip_hf.data.inference.client import Server, ServerError
 
 pytest.importorskip("httpx")
 

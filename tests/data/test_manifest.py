@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from media_files import tone, write_media
 
-from soundclip_hf.data import other_sets
-from soundclip_hf.data.manifest import AVManifest, Entry, probe
+from soundclip_hf.data.other_sets import readers as other_sets
+from soundclip_hf.data.other_sets.manifest import AVManifest, Entry, probe
 
 
 def clip(path, seconds=3.2, **options):

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shared_data import shared_path
 
-from soundclip_hf.data import other_sets
-from soundclip_hf.data.manifest import AVManifest, Entry
-from soundclip_hf.data.manifest_files import read_manifest, write_manifest
-from soundclip_hf.data.schema import MEDIA_STATUS
-from soundclip_hf.data.tables import write_parquet
+from soundclip_hf.data.ave2.schema import MEDIA_STATUS
+from soundclip_hf.data.ave2.tables import write_parquet
+from soundclip_hf.data.other_sets import readers as other_sets
+from soundclip_hf.data.other_sets.manifest import AVManifest, Entry
+from soundclip_hf.data.other_sets.manifest_files import read_manifest, write_manifest
 
 TABLE = [
     {"video_id": "a", "start": 3, "end": 6.5, "label": "dog", "note": "x", "path": "clips/one.mp4"},

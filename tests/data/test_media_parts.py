@@ -9,7 +9,14 @@ import pytest
 from media_files import frame_number, grey_frames, tone, write_media
 from PIL import Image
 
-from soundclip_hf.data.media_parts import AUDIO_TOKENS, IMAGE_TOKENS, Reading, find_clip, media_parts, tokens_of
+from soundclip_hf.data.inference.media_parts import (
+    AUDIO_TOKENS,
+    IMAGE_TOKENS,
+    Reading,
+    find_clip,
+    media_parts,
+    tokens_of,
+)
 
 
 @pytest.fixture(scope="module")

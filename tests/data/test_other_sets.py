@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from shared_data import shared_path
 
-from soundclip_hf.data import other_sets
+from soundclip_hf.data.other_sets import readers as other_sets
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import email.utils
 
 import pytest
 
-from soundclip_hf.data.rate_limits import Budget, TokenBucket, retry_after
+from soundclip_hf.data.inference.rate_limits import Budget, TokenBucket, retry_after
 
 
 def test_a_bucket_lets_a_burst_through_and_then_its_rate():

@@ -7,10 +7,10 @@ from itertools import pairwise
 import pytest
 from ave2_rows import rows
 
-from soundclip_hf.data.agreement import agreement
-from soundclip_hf.data.rating_sheet import SHEET_COLUMNS, read_ratings, stratified, write_sheet
-from soundclip_hf.data.schema import SCORES, SEGMENT_TYPES, complete
-from soundclip_hf.data.tables import write_parquet
+from soundclip_hf.data.ave2.schema import SCORES, SEGMENT_TYPES, complete
+from soundclip_hf.data.ave2.tables import write_parquet
+from soundclip_hf.data.stats.agreement import agreement
+from soundclip_hf.data.stats.rating_sheet import SHEET_COLUMNS, read_ratings, stratified, write_sheet
 
 pytest.importorskip("pyarrow")
 SCORE = SCORES[0]

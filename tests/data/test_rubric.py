@@ -5,8 +5,8 @@ import json
 import pytest
 from chat_server import good
 
-from soundclip_hf.data.rubric import INSTRUCTIONS, SCHEMA, Rubric, parse
-from soundclip_hf.data.schema import DIMENSIONS, SCORES, SOURCES
+from soundclip_hf.data.annotation.rubric import INSTRUCTIONS, SCHEMA, Rubric, parse
+from soundclip_hf.data.ave2.schema import DIMENSIONS, SCORES, SOURCES
 
 ROW = {"audio_caption": "a bark", "speech_content": None, "video_caption": "a dog & a man"}
 

@@ -3,7 +3,7 @@
 import pytest
 from ave2_rows import rows
 
-from soundclip_hf.data import schema
+from soundclip_hf.data.ave2 import schema
 
 datasets = pytest.importorskip("datasets")
 

@@ -13,10 +13,10 @@ import pytest
 from media_files import QUADRANTS, frame_number, grey_frames, rotate_mp4, write_media
 from shared_data import shared_path
 
-from soundclip_hf.data import segment
-from soundclip_hf.data.cuts import Cutting, Job, Reject, read_record, records
-from soundclip_hf.data.segment import cut, cut_all
-from soundclip_hf.data.video_source import Encoding
+from soundclip_hf.data.clips import segment
+from soundclip_hf.data.clips.cuts import Cutting, Job, Reject, read_record, records
+from soundclip_hf.data.clips.segment import cut, cut_all
+from soundclip_hf.data.clips.video_source import Encoding
 from soundclip_hf.media import read_clip
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from ave2_rows import rows
 
-from soundclip_hf.data.file_hash import sha256
-from soundclip_hf.data.shards import Sizes, read_manifest, write_shards
+from soundclip_hf.data.ave2.shards import Sizes, read_manifest, write_shards
+from soundclip_hf.files import sha256
 
 parquet = pytest.importorskip("pyarrow.parquet")
 SMALL = Sizes(data_rows=20, data_group_rows=8, media_bytes=20_000, media_group_bytes=7_000)
@@ -133,7 +133,7 @@ def test_a_stopped_run_goes_on_after_its_last_whole_shard(tmp_path, clips):
 KILLED = """
 import json, sys, time
 from pathlib import Path
-from soundclip_hf.data.shards import Sizes, write_shards
+from soundclip_hf.data.ave2.shards import Sizes, write_shards
 rows, clips, out, shards = sys.argv[1:]
 records = Path(out) / ".unfinished" / "records"
 def slow():

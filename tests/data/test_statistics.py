@@ -9,10 +9,10 @@ import pytest
 from ave2_rows import rows
 from shared_data import shared_path
 
-from soundclip_hf.data.schema import DIMENSIONS, SCORES, SOURCES
-from soundclip_hf.data.statistics import COLUMNS, PAPER, statistics
-from soundclip_hf.data.tables import read_batches, read_rows, write_parquet
-from soundclip_hf.data.validation import validate
+from soundclip_hf.data.ave2.schema import DIMENSIONS, SCORES, SOURCES
+from soundclip_hf.data.ave2.tables import read_batches, read_rows, write_parquet
+from soundclip_hf.data.ave2.validation import validate
+from soundclip_hf.data.stats.statistics import COLUMNS, PAPER, statistics
 
 pyarrow = pytest.importorskip("pyarrow")
 

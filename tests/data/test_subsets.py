@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from ave2_rows import rows
 
-from soundclip_hf.data.subsets import SUBSETS, filters, matches, split_of
+from soundclip_hf.data.ave2.subsets import SUBSETS, filters, matches, split_of
 
 datasets = pytest.importorskip("datasets")
 
@@ -26,7 +26,7 @@ def test_null_scores_and_the_threshold_itself_stay_out():
 def test_filters_mean_the_same_to_parquet(tmp_path, name, inclusive):
     import pyarrow.parquet as parquet
 
-    from soundclip_hf.data.schema import features
+    from soundclip_hf.data.ave2.schema import features
 
     given = rows(240)
     datasets.Dataset.from_list(given, features=features()).to_parquet(tmp_path / "a.parquet")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soundclip_hf.data.synthetic_sounds import KINDS, RATE, SECONDS, mix, noise, room, sound_of
+from soundclip_hf.data.synthetic.sounds import KINDS, RATE, SECONDS, mix, noise, room, sound_of
 
 LENGTH = 48000
 NOISES = ("white", "pink", "brown", "hum", "wind", "murmur")

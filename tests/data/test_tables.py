@@ -3,10 +3,10 @@
 import pytest
 from ave2_rows import rows
 
-from soundclip_hf.data.file_hash import sha256
-from soundclip_hf.data.schema import COLUMNS
-from soundclip_hf.data.shards import write_shards
-from soundclip_hf.data.tables import files, read_batches, read_rows, replacing
+from soundclip_hf.data.ave2.schema import COLUMNS
+from soundclip_hf.data.ave2.shards import write_shards
+from soundclip_hf.data.ave2.tables import files, read_batches, read_rows, replacing
+from soundclip_hf.files import sha256
 
 pytest.importorskip("pyarrow")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from soundclip_hf.data.typed_settings import SettingError, override, read_settings
+from soundclip_hf.settings import SettingError, override, read_settings
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ import pytest
 from ave2_rows import rows
 from shared_data import shared_path
 
-from soundclip_hf.data import upstream
-from soundclip_hf.data.schema import SCORES, SOURCES
-from soundclip_hf.data.upstream import from_upstream, read_array
-from soundclip_hf.data.validation import faults, validate
+from soundclip_hf.data.ave2 import upstream
+from soundclip_hf.data.ave2.schema import SCORES, SOURCES
+from soundclip_hf.data.ave2.upstream import from_upstream, read_array
+from soundclip_hf.data.ave2.validation import faults, validate
 
 RELEASED = {
     "sample_id": "-fUNb4eiu1w_02",

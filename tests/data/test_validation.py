@@ -3,8 +3,8 @@
 import pytest
 from ave2_rows import rows
 
-from soundclip_hf.data.schema import SCORES, complete
-from soundclip_hf.data.validation import BadRow, faults, validate
+from soundclip_hf.data.ave2.schema import SCORES, complete
+from soundclip_hf.data.ave2.validation import BadRow, faults, validate
 
 # column, value, what a reason says
 FAULTS = [

@@ -10,11 +10,11 @@ import pytest
 from ave2_rows import rows
 from media_files import grey_frames, tone, write_media
 
-from soundclip_hf.data.file_hash import sha256
-from soundclip_hf.data.schema import complete
-from soundclip_hf.data.shards import write_shards
-from soundclip_hf.data.tables import read_rows, write_parquet
-from soundclip_hf.data.view import write_page
+from soundclip_hf.data.ave2.schema import complete
+from soundclip_hf.data.ave2.shards import write_shards
+from soundclip_hf.data.ave2.tables import read_rows, write_parquet
+from soundclip_hf.files import sha256
+from soundclip_hf.data.viewer.view import write_page
 
 pytest.importorskip("pyarrow")
 EVIL = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>\u2028'\"&"

@@ -6,8 +6,8 @@ import pytest
 from ave2_rows import rows
 from media_files import grey_frames, tone, write_media
 
-from soundclip_hf.data.tables import write_parquet
-from soundclip_hf.data.view import write_page
+from soundclip_hf.data.ave2.tables import write_parquet
+from soundclip_hf.data.viewer.view import write_page
 
 pytest.importorskip("pyarrow")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -10,7 +10,8 @@ import torch
 from algorithm1 import check
 
 from soundclip_hf import kernels
-from soundclip_hf.kernels import library, substitute_tokens
+from soundclip_hf.kernels import operator as library
+from soundclip_hf.kernels import substitute_tokens
 from soundclip_hf.kernels.reference import reference_substitution
 
 MODES = ["zero", "drop"]

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from soundclip_hf import SoundLlava, WhisperClipModel
-from soundclip_hf.modeling.adapter import ADAPTER_NAME
+from soundclip_hf.modeling.checkpoints.adapter import ADAPTER_NAME
 
 SAMPLES = [Sample([((40, 20), 1)]), Sample([((28, 28), None)], text=(21, 22))]
 

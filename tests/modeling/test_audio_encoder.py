@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig
 
-from soundclip_hf.modeling.audio_encoder import AudioEncoderPreTrainedModel
-from soundclip_hf.modeling.sound_input import check_sounds, split_windows, stack_windows
+from soundclip_hf.modeling.audio_encoders.feature_extraction_base import check_sounds, split_windows, stack_windows
+from soundclip_hf.modeling.audio_encoders.modeling_base import AudioEncoderPreTrainedModel
 
 
 class CountingConfig(PreTrainedConfig):

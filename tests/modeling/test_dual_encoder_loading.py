@@ -10,7 +10,7 @@ from tiny_models import VARIANTS, tiny_llava, tiny_sound_config, tiny_sound_llav
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig
 
 from soundclip_hf import SoundClipModel, SoundLlava, WhisperClipModel
-from soundclip_hf.modeling.adapter import ADAPTER_NAME
+from soundclip_hf.modeling.checkpoints.adapter import ADAPTER_NAME
 
 INDEX = "model.safetensors.index.json"
 

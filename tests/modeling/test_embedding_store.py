@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from soundclip_hf.modeling import embedding_store
-from soundclip_hf.modeling.embedding_store import (
+from soundclip_hf.retrieval import embedding_store
+from soundclip_hf.retrieval.embedding_store import (
     Block,
     EmbeddingStore,
     Entry,

@@ -23,10 +23,10 @@ from golden import assert_close, load_golden
 from rounding import assert_equal_to_rounding
 
 from soundclip_hf.conversion import from_original
-from soundclip_hf.modeling.configuration_audioclip import AudioClipConfig
-from soundclip_hf.modeling.encoder_audioclip import AudioClipModel
-from soundclip_hf.modeling.fbsp import sampling_points
-from soundclip_hf.modeling.feature_extraction_audioclip import AudioClipFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.audioclip.configuration_audioclip import AudioClipConfig
+from soundclip_hf.modeling.audio_encoders.audioclip.fbsp import sampling_points
+from soundclip_hf.modeling.audio_encoders.audioclip.feature_extraction_audioclip import AudioClipFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.audioclip.modeling_audioclip import AudioClipModel
 
 RATE = 44100
 LENGTHS = [noise(0.2, RATE, 1), noise(0.1, RATE, 2), noise(0.1737, RATE, 3), noise(0.005, RATE, 4)]

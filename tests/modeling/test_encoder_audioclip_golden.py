@@ -11,8 +11,8 @@ from golden import assert_close, assert_golden, assert_stages, fill, load_golden
 from torch import nn
 
 from soundclip_hf.conversion import from_original
-from soundclip_hf.modeling.encoder_audioclip import adaptive_max_pool
-from soundclip_hf.modeling.fbsp import sampling_points
+from soundclip_hf.modeling.audio_encoders.audioclip.fbsp import sampling_points
+from soundclip_hf.modeling.audio_encoders.audioclip.modeling_audioclip import adaptive_max_pool
 
 RATE = 44100
 

@@ -19,9 +19,9 @@ from transformers import (
 )
 
 import soundclip_hf  # noqa: F401  registers the Auto classes
-from soundclip_hf.modeling.configuration_clap import SoundClapConfig
-from soundclip_hf.modeling.encoder_clap import SoundClapModel
-from soundclip_hf.modeling.feature_extraction_clap import SoundClapFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.clap.configuration_clap import SoundClapConfig
+from soundclip_hf.modeling.audio_encoders.clap.feature_extraction_clap import SoundClapFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.clap.modeling_clap import SoundClapModel
 
 RATE = 48000
 TINY = {

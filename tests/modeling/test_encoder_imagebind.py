@@ -19,9 +19,9 @@ from encoder_checks import (
 )
 from golden import assert_close
 
-from soundclip_hf.modeling.configuration_imagebind import ImageBindAudioConfig
-from soundclip_hf.modeling.encoder_imagebind import ImageBindAudioModel
-from soundclip_hf.modeling.feature_extraction_imagebind import ImageBindFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.imagebind.configuration_imagebind import ImageBindAudioConfig
+from soundclip_hf.modeling.audio_encoders.imagebind.feature_extraction_imagebind import ImageBindFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.imagebind.modeling_imagebind import ImageBindAudioModel
 
 RATE = 16000
 LENGTHS = [noise(3.0, RATE, 1), noise(2.4, RATE, 2), noise(5.0, RATE, 3)]

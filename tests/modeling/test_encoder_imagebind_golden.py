@@ -14,7 +14,11 @@ from torch import nn
 from transformers.audio_utils import spectrogram, window_function
 
 from soundclip_hf.conversion import from_original
-from soundclip_hf.modeling.feature_extraction_imagebind import ImageBindFeatureExtractor, log_mel, mel_filters
+from soundclip_hf.modeling.audio_encoders.imagebind.feature_extraction_imagebind import (
+    ImageBindFeatureExtractor,
+    log_mel,
+    mel_filters,
+)
 
 RATE = 16000
 

@@ -8,10 +8,10 @@ from golden import assert_close
 from transformers import AutoFeatureExtractor, AutoModel
 
 import soundclip_hf  # noqa: F401  registers the Auto classes
-from soundclip_hf.modeling.configuration_msclap import MsClapConfig
-from soundclip_hf.modeling.encoder_clap import SoundClapModel
-from soundclip_hf.modeling.encoder_msclap import MsClapModel
-from soundclip_hf.modeling.feature_extraction_msclap import MsClapFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.clap.modeling_clap import SoundClapModel
+from soundclip_hf.modeling.audio_encoders.msclap.configuration_msclap import MsClapConfig
+from soundclip_hf.modeling.audio_encoders.msclap.feature_extraction_msclap import MsClapFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.msclap.modeling_msclap import MsClapModel
 
 RATE = 44100
 TINY = {

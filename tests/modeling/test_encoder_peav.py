@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoFeatureExtractor, AutoModel, PeAudioConfig, PeAudioFeatureExtractor, PeAudioModel
 
 import soundclip_hf  # noqa: F401  registers the Auto classes
-from soundclip_hf.modeling.configuration_peav import PeAvAudioConfig
-from soundclip_hf.modeling.encoder_peav import PeAvAudioModel
-from soundclip_hf.modeling.feature_extraction_peav import PeAvFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.peav.configuration_peav import PeAvAudioConfig
+from soundclip_hf.modeling.audio_encoders.peav.feature_extraction_peav import PeAvFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.peav.modeling_peav import PeAvAudioModel
 
 RATE = 48000
 HOP = 16

@@ -21,9 +21,9 @@ from golden import assert_close, assert_golden, assert_stages, fill, load_golden
 from rounding import assert_equal_to_rounding
 
 from soundclip_hf.conversion import from_original
-from soundclip_hf.modeling.configuration_wav2clip import Wav2ClipConfig
-from soundclip_hf.modeling.encoder_wav2clip import Wav2ClipModel
-from soundclip_hf.modeling.feature_extraction_wav2clip import Wav2ClipFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.wav2clip.configuration_wav2clip import Wav2ClipConfig
+from soundclip_hf.modeling.audio_encoders.wav2clip.feature_extraction_wav2clip import Wav2ClipFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.wav2clip.modeling_wav2clip import Wav2ClipModel
 
 RATE = 16000
 LENGTHS = [noise(1.0, RATE, 1), noise(0.4, RATE, 2), noise(0.733, RATE, 3), noise(0.04, RATE, 4)]

@@ -15,9 +15,9 @@ from transformers import AutoFeatureExtractor, AutoModel, WhisperConfig, Whisper
 from transformers import WhisperForConditionalGeneration as WhisperForGeneration
 
 import soundclip_hf.modeling.configuration_soundclip  # noqa: F401  registers the configurations
-from soundclip_hf.modeling.configuration_whisperclip import WhisperClipConfig
-from soundclip_hf.modeling.encoder_whisperclip import WhisperClipModel
-from soundclip_hf.modeling.feature_extraction_whisperclip import WhisperClipFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
+from soundclip_hf.modeling.audio_encoders.whisperclip.feature_extraction_whisperclip import WhisperClipFeatureExtractor
+from soundclip_hf.modeling.audio_encoders.whisperclip.modeling_whisperclip import WhisperClipModel
 
 TINY = {
     "d_model": 32,

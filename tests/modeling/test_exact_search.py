@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from soundclip_hf.modeling.exact_search import exact_search
+from soundclip_hf.retrieval.exact_search import exact_search
 
 
 def full_sort(queries, vectors, k):
@@ -47,7 +47,7 @@ def test_ties_go_to_the_lower_row(chunk):
 def test_many_queries(monkeypatch):
     queries, vectors = torch.randn(23, 8), torch.randn(200, 8)
     expected = exact_search(queries, vectors, 4)
-    monkeypatch.setattr("soundclip_hf.modeling.exact_search.QUERIES_AT_A_TIME", 5)
+    monkeypatch.setattr("soundclip_hf.retrieval.exact_search.QUERIES_AT_A_TIME", 5)
     assert_same_rows(exact_search(queries, vectors, 4, chunk=30).rows, expected.rows, queries, vectors)
 
 

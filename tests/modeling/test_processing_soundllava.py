@@ -22,8 +22,8 @@ from tiny_processors import (
 from transformers import AutoProcessor, LlavaNextImageProcessor, WhisperFeatureExtractor
 from transformers.models.llava_next.modeling_llava_next import get_anyres_image_grid_shape, unpad_image
 
+from soundclip_hf.modeling.audio_encoders.whisperclip.feature_extraction_whisperclip import WhisperClipFeatureExtractor
 from soundclip_hf.modeling.configuration_soundclip import SoundClipConfig
-from soundclip_hf.modeling.feature_extraction_whisperclip import WhisperClipFeatureExtractor
 from soundclip_hf.modeling.processing_soundllava import SoundLlavaProcessor
 
 VARIANTS = ("llava", "llava_next")

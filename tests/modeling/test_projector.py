@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from soundclip_hf.modeling.audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
 from soundclip_hf.modeling.configuration_soundclip import SoundClipConfig
-from soundclip_hf.modeling.configuration_whisperclip import WhisperClipConfig
 from soundclip_hf.modeling.projector import AlignmentProjector
 
 

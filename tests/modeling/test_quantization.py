@@ -9,7 +9,7 @@ from transformers import BitsAndBytesConfig
 from transformers.quantizers.quantizers_utils import should_convert_module
 
 from soundclip_hf import SoundLlava
-from soundclip_hf.modeling.adapter import NOT_QUANTIZED
+from soundclip_hf.modeling.checkpoints.adapter import NOT_QUANTIZED
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["for generation", "bare model"])

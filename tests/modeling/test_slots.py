@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soundclip_hf.modeling.slots import pair_slots
+from soundclip_hf.modeling.slots.verification import pair_slots
 
 # What one chat gives: sounds alone, pictures that share a sound, or pictures with a sound each; some pictures silent.
 alone = st.integers(1, 3).map(lambda count: [(-1, sound) for sound in range(count)])

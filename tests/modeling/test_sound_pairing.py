@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from soundclip_hf.modeling.slot_counts import slot_budgets
-from soundclip_hf.modeling.sound_pairing import PairedSlot, SoundPlan, is_sound, pair_sounds, plan_sounds
-from soundclip_hf.modeling.visual_tokens import image_slot, sound_only_slot
+from soundclip_hf.modeling.slots.expansion import slot_budgets
+from soundclip_hf.modeling.slots.geometry import image_slot, sound_only_slot
+from soundclip_hf.modeling.slots.pairing import PairedSlot, SoundPlan, is_sound, pair_sounds, plan_sounds
 
 A, B, C = "a.wav", "b.wav", "c.wav"
 WAVE = np.zeros(8)

@@ -10,10 +10,10 @@ from tiny_inputs import Sample, build_inputs
 from tiny_models import tiny_audio_config, tiny_sound_llava_config, tiny_text_config, tiny_vision_config
 from transformers.models.auto import modeling_auto
 
-from soundclip_hf.modeling.audio_encoder import AudioEncoderPreTrainedModel
+from soundclip_hf.modeling.audio_encoders.modeling_base import AudioEncoderPreTrainedModel
+from soundclip_hf.modeling.audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
+from soundclip_hf.modeling.audio_encoders.whisperclip.modeling_whisperclip import WhisperClipModel
 from soundclip_hf.modeling.configuration_soundclip import SoundClipConfig, SoundLlavaConfig
-from soundclip_hf.modeling.configuration_whisperclip import WhisperClipConfig
-from soundclip_hf.modeling.encoder_whisperclip import WhisperClipModel
 from soundclip_hf.modeling.modeling_soundllava import SoundLlavaForConditionalGeneration, SoundLlavaModel
 
 common = load("test_modeling_common")

@@ -7,9 +7,9 @@ import yaml
 from ave2_rows import rows
 from publishing_folder import shards
 
-from soundclip_hf.data.notice import CONDITIONS
-from soundclip_hf.data.schema import SCORES, SEGMENT_TYPES
-from soundclip_hf.data.shards import write_shards
+from soundclip_hf.data.ave2.schema import SCORES, SEGMENT_TYPES
+from soundclip_hf.data.ave2.shards import write_shards
+from soundclip_hf.data.ave2.terms import CONDITIONS
 from soundclip_hf.publishing.ave2_card import ave2_card
 
 pytest.importorskip("datasets")

@@ -11,7 +11,7 @@ from hub_client import client
 from hub_server import serve
 from publishing_folder import SIZES, shards
 
-from soundclip_hf.data.shards import read_manifest, write_shards
+from soundclip_hf.data.ave2.shards import read_manifest, write_shards
 
 pytest.importorskip("datasets")
 

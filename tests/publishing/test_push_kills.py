@@ -15,11 +15,11 @@ from pathlib import Path
 sys.path.append(sys.argv[2])
 from ave2_rows import rows
 from huggingface_hub.utils import get_session
-from soundclip_hf.data.build_config import BuildConfig
-from soundclip_hf.data.build_folder import WHOLE, BuildFolder
-from soundclip_hf.data.shards import MANIFEST, Sizes, write_shards
-from soundclip_hf.data.stages import is_done, perform
-from soundclip_hf.data.typed_settings import read_settings
+from soundclip_hf.data.build.config import BuildConfig
+from soundclip_hf.data.build.folder import WHOLE, BuildFolder
+from soundclip_hf.data.ave2.shards import MANIFEST, Sizes, write_shards
+from soundclip_hf.data.build.perform import is_done, perform
+from soundclip_hf.settings import read_settings
 from soundclip_hf.publishing.ave2_push import push_folder
 
 def made(name):

@@ -9,10 +9,10 @@ from hub_client import client
 from hub_server import serve
 from shared_data import shared_path
 
-from soundclip_hf.data.shards import write_shards
-from soundclip_hf.data.subsets import split_of
-from soundclip_hf.data.upstream import from_upstream
-from soundclip_hf.data.validation import validate
+from soundclip_hf.data.ave2.shards import write_shards
+from soundclip_hf.data.ave2.subsets import split_of
+from soundclip_hf.data.ave2.upstream import from_upstream
+from soundclip_hf.data.ave2.validation import validate
 from soundclip_hf.media import read_clip
 
 pytest.importorskip("datasets")

@@ -3,12 +3,8 @@
 import pytest
 
 from soundclip_hf.losses import LOSS_TERMS
-from soundclip_hf.training.arguments import (
-    CONFIG_FOLDERS,
-    ArgumentsError,
-    find_config,
-    read_arguments,
-)
+from soundclip_hf.settings import CONFIG_FOLDERS, SettingError, find_config
+from soundclip_hf.training.arguments import ArgumentsError, read_arguments
 
 
 def test_the_recipe_of_appendix_e_is_the_default():

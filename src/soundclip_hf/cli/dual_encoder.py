@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +10,13 @@ from transformers import AutoModel
 from transformers.utils import logging as transformers_logging
 
 from ..bundled import TINY
-from ..modeling.llava_parts import load_extractor
+from ..modeling.checkpoints.llava_parts import load_extractor
 from ..modeling.modeling_soundclip import SoundClipModel
 from ..modeling.processing_soundclip import SoundClipProcessor
 from ..modeling.projector import AlignmentProjector
+from ..retrieval.embedding import Dual
 from .loading import BUNDLED, encoder_config, encoder_note, find_config, find_device, find_dtype, warn_if_synthetic
 from .output import CliError, note, one_line
-
-
-@dataclass(frozen=True)
-class Dual:
-    """
-    Attributes:
-        settings: What embeddings depend on, by name; JSON values.
-    """
-
-    model: SoundClipModel
-    processor: SoundClipProcessor
-    settings: dict[str, Any]
-
-    @property
-    def rate(self) -> int:
-        """Of the sounds, in Hz."""
-        return self.processor.feature_extractor.sampling_rate
 
 
 def load_dual(
@@ -116,4 +99,4 @@ def _digest(model: SoundClipModel) -> str:
     return digest.hexdigest()
 
 
-__all__ = ["Dual", "load_dual"]
+__all__ = ["load_dual"]

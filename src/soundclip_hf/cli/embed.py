@@ -12,7 +12,7 @@ from .describe import Alignment, parse_frame
 from .output import FAILED, CliError, note, reporting, result, with_progress
 
 if TYPE_CHECKING:
-    from ..modeling.embedding_store import Block, EmbeddingStore
+    from ..retrieval.embedding_store import Block, EmbeddingStore
 
 
 class Modality(StrEnum):
@@ -73,7 +73,7 @@ def embed(
     Embed clips, sounds and pictures as vectors of one space.
 
     The file holds `audio` and `image`, (n, dim) float32, and `entries`, JSON as bytes: the files in order, each with
-    whether it has a sound and a picture. `soundclip_hf.modeling.embedding_store.read_block` reads all of it.
+    whether it has a sound and a picture. `soundclip_hf.retrieval.embedding_store.read_block` reads all of it.
 
     A run that was stopped goes on where it was when the command is given again; files that have not changed are not
     embedded again.
@@ -88,10 +88,10 @@ def embed(
         moment = parse_frame(frame)
         names = list(dict.fromkeys(files))
 
-        from ..modeling.embedding_store import join, other_settings, write_block
+        from ..retrieval.embedding import embed_files, store_all
+        from ..retrieval.embedding_store import join, other_settings, write_block
+        from ..retrieval.reading import Reading, Source, unchanged
         from .dual_encoder import load_dual
-        from .embedding import embed_files, report_error, store_all
-        from .reading import Reading, Source, unchanged
 
         made = _made_before(out)
         dual = load_dual(
@@ -121,7 +121,7 @@ def embed(
                 for row in with_progress(rows, len(left), "embedding"):
                     if row.error is not None:
                         errors[row.source.name] = row.error
-                        report_error(row)
+                        note(f"error: {row.error}")
             there = store.entries
             done = [name for name in names if name in there and name not in errors]
             if done:
@@ -150,7 +150,7 @@ def open_store(folder: Path, settings: dict[str, Any], option: str) -> "Embeddin
     Raises:
         CliError: If it cannot be written, another run does, or it was made with other settings.
     """
-    from ..modeling.embedding_store import EmbeddingStore, other_settings
+    from ..retrieval.embedding_store import EmbeddingStore, other_settings
 
     try:
         store = EmbeddingStore(folder, writing=True)
@@ -164,7 +164,7 @@ def open_store(folder: Path, settings: dict[str, Any], option: str) -> "Embeddin
 
 
 def _made_before(out: Path) -> "Block | None":
-    from ..modeling.embedding_store import read_block
+    from ..retrieval.embedding_store import read_block
 
     if out.is_dir():
         raise CliError(f"--out {out}: is a folder; choose a file")

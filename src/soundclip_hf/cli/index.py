@@ -27,10 +27,9 @@ from .embed import (
 from .output import FAILED, CliError, note, reporting, result, with_progress
 
 if TYPE_CHECKING:
-    from .reading import Source
+    from ..retrieval.reading import Source
 
-VIDEOS = {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts"}
-VIDEOS |= {".webm", ".wmv"}
+
 
 
 def index(
@@ -68,9 +67,9 @@ def index(
         if out.exists() and not out.is_dir():
             raise CliError(f"--out {out}: is a file; choose a folder")
 
+        from ..retrieval.embedding import embed_files, store_all
+        from ..retrieval.reading import Reading, unchanged
         from .dual_encoder import load_dual
-        from .embedding import embed_files, report_error, store_all
-        from .reading import Reading, unchanged
 
         how = Reading(modality.value, moment, frames)
         sources = [source for source in _walk(folder, out) if how.wants(source.kind)]
@@ -95,7 +94,7 @@ def index(
                 for row in with_progress(rows, len(left), "indexing"):
                     if row.error is not None:
                         failed.add(row.source.name)
-                        report_error(row)
+                        note(f"error: {row.error}")
                         if as_json:
                             result({"source": row.source.name, "error": row.error})
             # What could not be read again must not be found as what it was.
@@ -122,10 +121,10 @@ def index(
 
 def _walk(folder: Path, out: Path) -> "list[Source]":
     """The media files below a folder, in order of their names relative to it."""
-    from .clips import PICTURES, SOUNDS
-    from .reading import Source
+    from ..retrieval.reading import Source
+    from ..media_kinds import CLIPS, PICTURES, SOUNDS
 
-    endings, skipped = SOUNDS | PICTURES | VIDEOS, out.resolve()
+    endings, skipped = SOUNDS | PICTURES | CLIPS, out.resolve()
     found = []
     for place, folders, files in os.walk(folder):
         folders[:] = [

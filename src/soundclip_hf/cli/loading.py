@@ -11,8 +11,8 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from ..bundled import TINY
+from ..modeling.audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
 from ..modeling.configuration_soundclip import SoundClipConfig, SoundLlavaConfig
-from ..modeling.configuration_whisperclip import WhisperClipConfig
 from ..modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
 from ..modeling.processing_soundllava import SoundLlavaProcessor
 from ..modeling.projector import AlignmentProjector

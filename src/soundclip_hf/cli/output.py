@@ -19,6 +19,7 @@ Row = TypeVar("Row")
 
 # Tracebacks of errors that are reported in one line; `--debug` shows them.
 log = logging.getLogger("soundclip_hf.cli")
+_PACKAGE_LOG = logging.getLogger("soundclip_hf")
 
 
 class CliError(Exception):
@@ -63,8 +64,8 @@ def reporting(debug: bool) -> Iterator[None]:
     """Turn what goes wrong inside into one line on stderr and an exit code; with `debug` the traceback comes first."""
     shown, handler = warnings.showwarning, logging.StreamHandler(sys.stderr)
     if debug:
-        log.addHandler(handler)
-        log.setLevel(logging.DEBUG)
+        _PACKAGE_LOG.addHandler(handler)
+        _PACKAGE_LOG.setLevel(logging.DEBUG)
     else:
         # Python's own format names a line of library code, which says nothing to who runs a command.
         warnings.showwarning = lambda message, *_, **__: warn(" ".join(str(message).split()))
@@ -85,8 +86,8 @@ def reporting(debug: bool) -> Iterator[None]:
         raise typer.Exit(error.code if isinstance(error, CliError) else FAILED) from None
     finally:
         warnings.showwarning = shown
-        log.removeHandler(handler)
-        log.setLevel(logging.NOTSET)
+        _PACKAGE_LOG.removeHandler(handler)
+        _PACKAGE_LOG.setLevel(logging.NOTSET)
 
 
 def with_progress(rows: Iterable[Row], count: int, doing: str) -> Iterator[Row]:

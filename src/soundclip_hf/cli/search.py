@@ -11,7 +11,7 @@ from .embed import DebugOption, DeviceOption, DtypeOption, JsonOption
 from .output import CliError, UsageError, note, reporting, result
 
 if TYPE_CHECKING:
-    from ..modeling.embedding_store import Kind
+    from ..retrieval.embedding_store import Kind
 
 
 class By(StrEnum):
@@ -42,7 +42,7 @@ def search(
     Exit code: 0, 1 if something failed, 2 if the command line is wrong.
     """
     with reporting(debug):
-        from .clips import kind_of
+        from ..media_kinds import kind_of
 
         kind = kind_of(query)
         if by is not None and kind not in ("video", by.value):
@@ -54,11 +54,11 @@ def search(
         if not any(len(getattr(block, wanted)) for block in blocks):
             raise CliError(f"{index}: holds no {what} (--modality {settings['modality']}); index them first")
 
-        from ..modeling.exact_search import exact_search
+        from ..retrieval.embedding import embed_files
+        from ..retrieval.exact_search import exact_search
+        from ..retrieval.reading import Reading, Source
         from .dual_encoder import load_dual
-        from .embedding import embed_files
         from .loading import BUNDLED
-        from .reading import Reading, Source
 
         name = model or (None if settings["model"] == BUNDLED else settings["model"])
         dual = load_dual(
@@ -102,7 +102,7 @@ def search(
 
 
 def _open(index: Path) -> tuple[list[Any], dict[str, Any]]:
-    from ..modeling.embedding_store import EmbeddingStore
+    from ..retrieval.embedding_store import EmbeddingStore
 
     if not index.is_dir():
         raise CliError(

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
-from ..modeling.configuration_audioclip import AudioClipConfig
-from ..modeling.encoder_audioclip import AudioClipModel
-from ..modeling.feature_extraction_audioclip import AudioClipFeatureExtractor
+from ..modeling.audio_encoders.audioclip.configuration_audioclip import AudioClipConfig
+from ..modeling.audio_encoders.audioclip.feature_extraction_audioclip import AudioClipFeatureExtractor
+from ..modeling.audio_encoders.audioclip.modeling_audioclip import AudioClipModel
 from .origin import Origin
 
 

@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..modeling.configuration_clap import SoundClapConfig
-from ..modeling.encoder_clap import SoundClapModel
-from ..modeling.feature_extraction_clap import SoundClapFeatureExtractor
+from ..modeling.audio_encoders.clap.configuration_clap import SoundClapConfig
+from ..modeling.audio_encoders.clap.feature_extraction_clap import SoundClapFeatureExtractor
+from ..modeling.audio_encoders.clap.modeling_clap import SoundClapModel
 from .origin import Origin
 
 _TOWER = "audio_model.audio_encoder"

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..modeling.configuration_imagebind import ImageBindAudioConfig
-from ..modeling.encoder_imagebind import ImageBindAudioModel
-from ..modeling.feature_extraction_imagebind import ImageBindFeatureExtractor
+from ..modeling.audio_encoders.imagebind.configuration_imagebind import ImageBindAudioConfig
+from ..modeling.audio_encoders.imagebind.feature_extraction_imagebind import ImageBindFeatureExtractor
+from ..modeling.audio_encoders.imagebind.modeling_imagebind import ImageBindAudioModel
 from .origin import Origin
 
 

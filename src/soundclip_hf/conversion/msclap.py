@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..modeling.configuration_msclap import MsClapConfig
-from ..modeling.encoder_msclap import MsClapModel
-from ..modeling.feature_extraction_msclap import MsClapFeatureExtractor
+from ..modeling.audio_encoders.msclap.configuration_msclap import MsClapConfig
+from ..modeling.audio_encoders.msclap.feature_extraction_msclap import MsClapFeatureExtractor
+from ..modeling.audio_encoders.msclap.modeling_msclap import MsClapModel
 from .origin import Origin
 
 _OURS = r"audio_model\.audio_encoder\."

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
-from ..modeling.configuration_wav2clip import Wav2ClipConfig
-from ..modeling.encoder_wav2clip import Wav2ClipModel
-from ..modeling.feature_extraction_wav2clip import Wav2ClipFeatureExtractor
+from ..modeling.audio_encoders.wav2clip.configuration_wav2clip import Wav2ClipConfig
+from ..modeling.audio_encoders.wav2clip.feature_extraction_wav2clip import Wav2ClipFeatureExtractor
+from ..modeling.audio_encoders.wav2clip.modeling_wav2clip import Wav2ClipModel
 from .origin import Origin
 
 

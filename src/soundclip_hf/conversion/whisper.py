@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..modeling.configuration_whisperclip import WhisperClipConfig
-from ..modeling.encoder_whisperclip import WhisperClipModel
-from ..modeling.feature_extraction_whisperclip import WhisperClipFeatureExtractor
+from ..modeling.audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
+from ..modeling.audio_encoders.whisperclip.feature_extraction_whisperclip import WhisperClipFeatureExtractor
+from ..modeling.audio_encoders.whisperclip.modeling_whisperclip import WhisperClipModel
 from .origin import Origin
 
 # In every size that was released.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .ave2 import Ave2
-    from .media_columns import with_audio
-    from .upstream import from_upstream
+    from .ave2.audio_column import with_audio
+    from .ave2.loading import Ave2
+    from .ave2.upstream import from_upstream
 
 # What users of a published data set need; `datasets` is imported with it, not before.
-_LAZY = {"Ave2": "ave2", "from_upstream": "upstream", "with_audio": "media_columns"}
+_LAZY = {"Ave2": "ave2.loading", "from_upstream": "ave2.upstream", "with_audio": "ave2.audio_column"}
 
 
 def __getattr__(name: str) -> Any:

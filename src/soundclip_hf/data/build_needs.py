@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Collection
 
 from ..extras import require
-from .build_config import BuildConfig
-from .build_folder import BuildError
-from .transcoding import check_backend
+from .build.config import BuildConfig
+from .build.folder import BuildError
+from .clips.transcoding import check_backend
 
 # A job of Slurm needs these; everything else has a default.
 SLURM_NEEDS = ("partition", "time")

@@ -7,14 +7,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .build_config import BuildConfig
-from .caption_tables import read_captions
-from .captioning import AudioCaptioning, Captioning, VideoCaptioning
-from .file_hash import sha256
-from .media_parts import Reading
-from .rubric import MediaRubric, Rubric
-from .segment import VERSION as CUT_VERSION
-from .server_settings import ServerSettings
+from .annotation.caption_tables import read_captions
+from .annotation.captioning import AudioCaptioning, Captioning, VideoCaptioning
+from .annotation.rubric import MediaRubric, Rubric
+from .build.config import BuildConfig
+from .clips.segment import VERSION as CUT_VERSION
+from ..files import sha256
+from .inference.media_parts import Reading
+from .inference.server_settings import ServerSettings
 
 
 def identity(config: BuildConfig, stage: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import library
+from . import operator as library
 from .validation import MODES, check_budget, check_budget_values, check_out, check_tensors
 
 

@@ -6,7 +6,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .configuration_whisperclip import WhisperClipConfig
+from .audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
 
 AutoConfig.register(WhisperClipConfig.model_type, WhisperClipConfig, exist_ok=True)
 

@@ -13,9 +13,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput, can_return_tuple
 
 from ..losses import soundclip_loss
+from .audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
+from .checkpoints.dual_encoder import DualEncoderLoadingMixin
 from .configuration_soundclip import SoundClipConfig
-from .configuration_whisperclip import WhisperClipConfig
-from .dual_encoder_loading import DualEncoderLoadingMixin
 from .projector import FLOAT32_MODULES, AlignmentProjector
 from .vision_tower import vision_features
 

@@ -22,14 +22,14 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.auto import modeling_auto
 from transformers.utils import can_return_tuple
 
-from .adapter import AdapterLoadingMixin
+from .checkpoints.adapter import AdapterLoadingMixin
 from .configuration_soundclip import SoundLlavaConfig
 from .outputs import SoundLlavaCausalLMOutputWithPast, SoundLlavaImageFeatures, SoundLlavaModelOutputWithPast
 from .projector import FLOAT32_MODULES, AlignmentProjector
-from .slots import Slot, check_placeholders, pair_slots, plan_slots
-from .substitution import SoundInfo, assemble_slots, substitute_slots
+from .slots.assembly import SoundInfo, assemble_slots, substitute_slots
+from .slots.geometry import SlotGeometry, image_slot, sound_only_slot
+from .slots.verification import Slot, check_placeholders, pair_slots, plan_slots
 from .vision_tower import vision_features
-from .visual_tokens import SlotGeometry, image_slot, sound_only_slot
 
 Function = TypeVar("Function", bound=Callable)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.llava.modeling_llava import LlavaCausalLMOutputWithPast, LlavaModelOutputWithPast
 
-from .substitution import SoundInfo
+from .slots.assembly import SoundInfo
 
 
 @dataclass

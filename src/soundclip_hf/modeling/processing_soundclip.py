@@ -9,7 +9,7 @@ from transformers.image_utils import make_flat_list_of_images
 
 from ..media import Clip, MediaError, load_sound, read_clip
 from .configuration_soundclip import SoundClipConfig
-from .sound_pairing import is_sound
+from .slots.pairing import is_sound
 
 
 class SoundClipProcessor(ProcessorMixin):

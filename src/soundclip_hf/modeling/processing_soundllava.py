@@ -10,13 +10,13 @@ from transformers.processing_utils import MultiModalData
 from transformers.utils import logging
 
 from ..media import load_sound
-from .chat_messages import ChatOptions, default_chat_template, is_batched, rewrite_conversations
+from .checkpoints.llava_parts import parts_of_llava
 from .configuration_soundclip import SoundClipConfig, SoundLlavaConfig
-from .llava_parts import parts_of_llava
-from .processor_arguments import check_call_arguments, check_choice, check_fields, take_call_arguments
-from .prompt_markers import PromptMarkers
-from .slot_counts import check_truncation, slot_budgets, slot_geometries, slot_token_counts
-from .sound_pairing import SoundPlan, plan_sounds
+from .prompts.arguments import check_call_arguments, check_choice, check_fields, take_call_arguments
+from .prompts.chat_messages import ChatOptions, default_chat_template, is_batched, rewrite_conversations
+from .prompts.markers import PromptMarkers
+from .slots.expansion import check_truncation, slot_budgets, slot_geometries, slot_token_counts
+from .slots.pairing import SoundPlan, plan_sounds
 
 logger = logging.get_logger(__name__)
 

@@ -7,12 +7,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..data.ave2 import MEDIA, configs
-from ..data.notice import CONDITIONS
-from ..data.schema import DIMENSIONS, SEGMENT_TYPES
-from ..data.shards import read_manifest
-from ..data.statistics import COLUMNS, PAPER, statistics
-from ..data.tables import read_batches
+from ..data.ave2.loading import MEDIA, configs
+from ..data.ave2.schema import DIMENSIONS, SEGMENT_TYPES
+from ..data.ave2.shards import read_manifest
+from ..data.ave2.tables import read_batches
+from ..data.ave2.terms import CONDITIONS
+from ..data.stats.statistics import COLUMNS, PAPER, statistics
 
 TEMPLATE = Path(__file__).parent / "templates" / "ave2_card.md.j2"
 # The Hub's names for sizes of data sets.

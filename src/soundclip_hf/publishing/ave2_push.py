@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..data.file_hash import sha256
-from ..data.hub_access import HubAccessError, explained
-from ..data.shards import MANIFEST, read_manifest
+from ..data.ave2.hub_access import HubAccessError, explained
+from ..data.ave2.shards import MANIFEST, read_manifest
+from ..files import sha256
 from ..extras import require
 from .ave2_card import ave2_card
 

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
-from ..modeling.adapter_parts import quiet_loading_report
+from ..modeling.audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
+from ..modeling.checkpoints.adapter_parts import quiet_loading_report
+from ..modeling.checkpoints.dual_encoder import dual_encoder_config
+from ..modeling.checkpoints.fingerprint import fingerprint
+from ..modeling.checkpoints.llava_parts import load_extractor
+from ..modeling.checkpoints.partial_checkpoint import read_modules
 from ..modeling.configuration_soundclip import SoundClipConfig, SoundLlavaConfig
-from ..modeling.configuration_whisperclip import WhisperClipConfig
-from ..modeling.dual_encoder_loading import dual_encoder_config
-from ..modeling.fingerprint import fingerprint
-from ..modeling.llava_parts import load_extractor
 from ..modeling.modeling_soundclip import SoundClipModel
 from ..modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
-from ..modeling.partial_checkpoint import read_modules
 from ..modeling.processing_soundclip import SoundClipProcessor
 from ..modeling.processing_soundllava import SoundLlavaProcessor
 from ..modeling.projector import AlignmentProjector

@@ -8,19 +8,16 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args
 
 import torch
-import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
 from ..extras import require
+from ..settings import SettingError, find_config, read_config
 from ..losses import loss_terms
-from ..modeling.configuration_whisperclip import LayerFusion
+from ..modeling.audio_encoders.whisperclip.configuration_whisperclip import LayerFusion
 from .trainer_packages import check_integrations, check_trackers
 
 # In the wheel, and in a source checkout.
-CONFIG_FOLDERS = (Path(__file__).parents[1] / "configs", Path(__file__).parents[3] / "configs")
-
-
-class ArgumentsError(ValueError):
+class ArgumentsError(SettingError):
     """A setting is unknown, missing or impossible."""
 
 
@@ -214,42 +211,6 @@ def read_arguments(
     return alignment, training
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """
-    Raises:
-        ArgumentsError: If the file is no YAML mapping.
-    """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ArgumentsError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(values, dict):
-        raise ArgumentsError(f"{path}: holds no settings; write lines such as 'learning_rate: 5.0e-5'")
-    return values
-
-
-def find_config(name: str | Path) -> Path:
-    """
-    The file of a path, or of a name such as "align/whisperclip" of the configurations that come with the package.
-
-    Raises:
-        ArgumentsError: If there is none; it lists those that there are.
-    """
-    path = Path(name).expanduser()
-    if path.is_file():
-        return path
-    known: dict[str, Path] = {}
-    for folder in CONFIG_FOLDERS:
-        for file in sorted(folder.rglob("*.yaml")):
-            known.setdefault(file.relative_to(folder).with_suffix("").as_posix(), file)
-    short = str(name).removeprefix("configs/").removesuffix(".yaml")
-    if short in known:
-        return known[short]
-    near = get_close_matches(short, known, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}"
-    raise ArgumentsError(f"config {str(name)!r}: no such file or name; {hint}")
-
-
 def check_extra() -> None:
     """
     Raises:
@@ -272,7 +233,5 @@ __all__ = [
     "AlignmentTrainingArguments",
     "ArgumentsError",
     "check_extra",
-    "find_config",
     "read_arguments",
-    "read_config",
 ]

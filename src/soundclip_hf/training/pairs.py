@@ -12,11 +12,9 @@ import torch
 from torch.utils.data import Dataset, IterableDataset
 
 from ..extras import require
+from ..media_kinds import CLIPS, PICTURES, SOUNDS
 from .arguments import AlignmentArguments, ArgumentsError
 
-CLIPS = {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ogv", ".ts", ".flv", ".3gp"}
-SOUNDS = {".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac"}
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 _TABLES = ("*.parquet", "*.arrow", "metadata.*", "dataset_info.json", "dataset_dict.json", "*.jsonl", "*.csv", "*.tar")
 
 

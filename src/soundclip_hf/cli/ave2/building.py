@@ -1,0 +1,203 @@
+"""`soundclip ave2 build`, `subset` and `shard`: a data set from a configuration, or its last stages by themselves."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...extras import require
+from ..output import CliError, UsageError, note, reporting, result, with_progress
+from .making import Debug, Json, Table, check_media
+from .publishing import showing
+
+if TYPE_CHECKING:
+    from ...data.build.config import BuildConfig
+    from ...data.build.local import Progress
+
+
+def build(
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME=VALUE…", help="Count more than the file: judge.mode=media.")
+    ] = None,
+    config: Annotated[str, typer.Option(help="A YAML file, or the name of one that comes with the package.")] = (
+        "dataset/ave2"
+    ),
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="STAGE", help="Run this stage alone; may be repeated.")
+    ] = None,
+    restart: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="Make this stage and those after it anew.")
+    ] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Ask again for captions and judgements that failed.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """
+    Make a data set of long videos: segment, annotate, judge, subset, shard, push.
+
+    It may be stopped or killed at any moment: the same command goes on where it was. The shard that was being made is
+    made again, from the answers that are known.
+    """
+    with reporting(debug):
+        from ...data.build.config import STAGES, read_build_config
+        from ...data.build.folder import BuildError
+        from ...data.build.local import build as run
+        from ...data.inference.client import ServerError
+        from ...settings import SettingError
+
+        for name, given in (("--only", only or ()), ("--restart", [restart] if restart else ())):
+            for stage in given:
+                if stage not in STAGES:
+                    raise UsageError(f"{name} {stage}: give one of {', '.join(STAGES)}")
+        try:
+            chosen = read_build_config(_find(config), settings or [])
+        except SettingError as error:
+            raise UsageError(str(error)) from error
+        stages = [*(only or STAGES)]
+        try:
+            if chosen.run.executor != "local":
+                _on_a_cluster(chosen, stages, restart, retry, as_json)
+                return
+            push = _pusher() if chosen.push.repo and "push" in stages else None
+            steps = run(chosen, stages=stages, push=push, restart=restart, retry=retry)
+            failed = _report(steps, as_json, Path(chosen.out))
+        except (BuildError, ServerError) as error:
+            raise CliError(str(error)) from error
+        if failed:
+            note(f"failed: {failed}; see {Path(chosen.out) / 'dead_letters'}, and ask again with --retry")
+
+
+def subset(
+    table: Table,
+    out: Annotated[Path, typer.Option(help="Parquet file of the rows that stay, each with its split.")],
+    keep: Annotated[str, typer.Option(metavar="SUBSET", help="default keeps all rows.")] = "default",
+    inclusive: Annotated[bool, typer.Option("--inclusive", help="At least the threshold, not above it.")] = False,
+    eval_share: Annotated[float, typer.Option(min=0.0, max=0.99, help="Of videos, by the hash of their ids.")] = 0.02,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Give each row the split of its video, and keep the rows of a subset. Bad rows are an error."""
+    with reporting(debug):
+        require("datasets", "pyarrow", what="soundclip ave2 subset")
+
+        from ...data.ave2.subsets import SUBSETS
+        from ...data.ave2.tables import write_parquet
+        from ...data.build.stages.base import selected
+
+        if keep not in SUBSETS:
+            raise UsageError(f"--keep {keep}: give one of {', '.join(SUBSETS)}")
+        counts: Counter[str] = Counter()
+        written = write_parquet(selected(_rows(table), keep, inclusive, eval_share, counts), out)
+        if as_json:
+            result({"rows": written, **counts})
+        else:
+            print(f"{written} rows in {out}: {dict(counts)}")
+
+
+def shard(
+    table: Table,
+    out: Annotated[Path, typer.Option(help="Folder to upload; it is made.")],
+    media: Annotated[Path | None, typer.Option(help="Folder of the clips, <sample_id>.mp4, to go along.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace shards of other rows.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write rows, and their clips, as the Parquet shards that `load_dataset` reads; rows need a split (`subset`)."""
+    with reporting(debug):
+        check_media(media)
+        require("datasets", "pyarrow", what="soundclip ave2 shard")
+
+        from ...data.ave2.shards import write_shards
+
+        made = write_shards(_rows(table), out, media=media, overwrite=overwrite)
+        if as_json:
+            result({name: made[name] for name in ("rows", "splits", "rows_sha256")} | {"shards": len(made["shards"])})
+        else:
+            splits = ", ".join(f"{name} {split['data_rows']}" for name, split in made["splits"].items())
+            clips = sum(split["media_rows"] for split in made["splits"].values())
+            print(f"{made['rows']} rows ({splits}), {clips} with a clip, in {len(made['shards'])} shards in {out}")
+
+
+def _rows(table: Path) -> Iterator[dict[str, Any]]:
+    from ...data.ave2.tables import read_rows
+
+    rows = read_rows(table)
+    if (first := next(rows, None)) is None:
+        raise CliError(f"{table}: has no rows")
+    yield first
+    yield from rows
+
+
+def _report(steps: "Iterator[Progress]", as_json: bool, out: Path) -> dict[str, int]:
+    """A line per stage, or with JSON per shard; returns what failed, by reason."""
+    failed: Counter[str] = Counter()
+    following = next(steps, None)
+    while following is not None:
+        first, following = following, None
+        counts, rows, fresh = Counter[str](), 0, 0
+
+        def of_this_stage(first: "Progress" = first) -> "Iterator[Progress]":
+            nonlocal following
+            yield first
+            for one in steps:
+                if one.stage != first.stage:
+                    following = one
+                    return
+                yield one
+
+        for one in with_progress(of_this_stage(), first.total, first.stage):
+            rows, fresh = rows + one.manifest["rows"], fresh + one.fresh
+            counted = one.manifest.get("counts", {})
+            # Requests of earlier runs are not what this one has cost.
+            counts.update({name: count for name, count in counted.items() if one.fresh or name != "requests"})
+            if as_json:
+                told: dict[str, Any] = {"stage": one.stage, "shard": one.shard, "fresh": one.fresh}
+                names = ("rows", "counts", "seconds", "pushed")
+                result(told | {name: one.manifest[name] for name in names if name in one.manifest})
+        failed.update({name: count for name, count in counts.items() if name.startswith("failed")})
+        said = _line(first, rows, fresh, out)
+        (note if as_json else print)(f"{said}; {dict(counts)}" if counts else said)
+    return dict(failed)
+
+
+def _line(last: "Progress", rows: int, fresh: int, out: Path) -> str:
+    """What a stage has done, and where it is."""
+    if last.stage == "push":
+        pushed = last.manifest["pushed"]
+        sent = f"{pushed['sent']} files sent, {pushed['kept']} were there" if fresh else "as before"
+        return f"push: {rows} rows in {pushed['url']}, commit {pushed['commit']}: {sent}"
+    if last.stage == "shard":
+        return f"shard: {rows} rows in {out / 'upload'}, {'made now' if fresh else 'as before'}"
+    return f"{last.stage}: {rows} rows in {last.total} shard{'s'[: last.total != 1]}, {fresh} made now"
+
+
+def _on_a_cluster(config: "BuildConfig", stages: list[str], restart: str | None, retry: bool, as_json: bool) -> None:
+    from ...data.build.cluster import run_on_cluster
+
+    push = _pusher() if config.push.repo and "push" in stages else None
+    for stage, said in run_on_cluster(config, stages=stages, push=push, restart=restart, retry=retry):
+        if as_json:
+            result({"stage": stage, **said})
+        else:
+            print(f"{stage}: {said}")
+
+
+def _find(name: str) -> Path:
+    from ...settings import SettingError, find_config
+
+    try:
+        return find_config(name)
+    except SettingError as error:
+        raise UsageError(str(error)) from error
+
+
+def _pusher() -> Callable[..., dict[str, Any]]:
+    from ...publishing.ave2_push import push_folder
+
+    return partial(push_folder, progress=showing)
+
+
+__all__ = ["build", "shard", "subset"]

@@ -1,0 +1,98 @@
+"""`soundclip ave2 segment`: videos to clips."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Container, Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..output import FAILED, CliError, UsageError, note, reporting, result, with_progress
+
+Table = Annotated[Path, typer.Argument(help="A .parquet, .jsonl or the authors' .json file, or a folder of them.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, one object per line.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
+def segment(
+    videos: Annotated[list[Path], typer.Argument(help="Video files, or folders of them.")],
+    out: Annotated[Path, typer.Option(help="Folder of the clips and of segments.jsonl, their table.")],
+    max_side: Annotated[int | None, typer.Option(min=16, help="Longest side, in pixels.  [default: as it is]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes.  [default: one per core]")] = None,
+    backend: Annotated[str, typer.Option(metavar="auto|ffmpeg|pyav")] = "auto",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """
+    Cut long videos into clips of 3 seconds.
+
+    What is finished is not cut again; clips that are not kept say why. Videos that were cut into the same folder
+    before stay in its table.
+    """
+    with reporting(debug):
+        if backend not in ("auto", "ffmpeg", "pyav"):
+            raise UsageError(f"--backend {backend}: give auto, ffmpeg or pyav")
+
+        from ...data.clips.cuts import Cutting, Job
+        from ...data.clips.segment import Encoding, cut_all
+        from ...data.clips.transcoding import check_backend
+        from ...media_kinds import clips_in
+
+        check_backend(backend)
+        jobs = []
+        for path in videos:
+            if not path.exists():
+                raise CliError(f"{path}: no such file or folder")
+            found = sorted(clips_in(path)) if path.is_dir() else [path]
+            if not found:
+                raise CliError(f"{path}: has no video files")
+            jobs += [Job(str(file), file.stem) for file in found]
+        cutting = Cutting(Encoding(max_side=max_side), backend=backend)
+        clips, rejects = 0, Counter[str]()
+        tables: dict[str, list[str]] = {}
+        for made in with_progress(cut_all(jobs, out, cutting, workers), len(jobs), "cutting"):
+            tables[made.job.video_id] = [json.dumps(row, ensure_ascii=False) for row in made.rows()]
+            clips += len(made.segments)
+            rejects.update(reject.reason for reject in made.rejects)
+            for reject in made.rejects:
+                name = reject.video_id if reject.segment is None else f"{reject.video_id}, clip {reject.segment}"
+                note(f"rejected: {name}: {reject.reason}: {reject.detail}")
+            if as_json:
+                result(
+                    {
+                        "video_id": made.job.video_id,
+                        "clips": [clip.path for clip in made.segments],
+                        "rejects": [{"segment": r.segment, "reason": r.reason} for r in made.rejects],
+                    }
+                )
+        table = out / "segments.jsonl"
+        kept = _lines_of_others(table, tables) if table.is_file() else []
+        _write_lines(table, [*kept, *(line for job in jobs for line in tables[job.video_id])])
+        if not as_json:
+            more = f", beside {len(kept)} of earlier videos" if kept else ""
+            print(f"{clips} clips of {len(jobs)} videos in {out}{more}; rejected: {dict(rejects) or 'none'}")
+        if not clips:
+            raise typer.Exit(FAILED)
+
+
+def check_media(folder: Path | None) -> None:
+    """One error, and not one for each clip."""
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"--media {folder}: no such folder")
+
+
+def _lines_of_others(table: Path, videos: Container[str]) -> list[str]:
+    """Of the table that an earlier run has left, what is not about these videos."""
+    lines = table.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if json.loads(line)["youtube_id"] not in videos]
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    os.replace(partial, path)
+
+
+__all__ = ["Debug", "Json", "Table", "check_media", "segment"]

@@ -1,0 +1,105 @@
+"""`soundclip ave2 sample` and `agreement`: clips for people to rate, and how far raters agree."""
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ...extras import require
+from ..output import FAILED, UsageError, note, reporting, result, warn
+from .making import Debug, Json, Table
+
+_KAPPAS = ("unweighted", "linear", "quadratic")
+
+
+def sample(
+    table: Table,
+    out: Annotated[Path, typer.Option(help="CSV to fill in: a row per clip, with an empty column for each score.")],
+    per_type: Annotated[int, typer.Option(min=1, help="Rows of each segment type.")] = 10,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """
+    Draw rows evenly from the eight segment types, for people to rate without seeing the judge's scores.
+
+    Compare a filled sheet with the judge: soundclip ave2 agreement SHEET TABLE.
+    """
+    with reporting(debug):
+        if out.suffix.lower() != ".csv":
+            raise UsageError(f"--out {out}: a sheet is a .csv file")
+
+        require("pyarrow", what="soundclip ave2 sample")
+
+        from ...data.stats.rating_sheet import stratified, write_sheet
+
+        rows, seen = stratified(table, per_type, seed)
+        write_sheet(rows, out)
+        for name, count in seen.items():
+            if name != "none" and count < per_type:
+                warn(f"{name}: {table} has only {count} of {per_type} rows")
+        if as_json:
+            result({"rows": len(rows), "per_type": per_type, "seed": seed, "table": seen, "out": str(out)})
+        else:
+            print(f"{len(rows)} rows in {out}; fill in the scores, then: soundclip ave2 agreement {out} {table}")
+
+
+def agreement(
+    tables: Annotated[list[Path], typer.Argument(help="Two or more: filled sheets (.csv), or tables of rows.")],
+    key: Annotated[str, typer.Option(help="Column that names a row on all sides.")] = "sample_id",
+    repeats: Annotated[int, typer.Option(min=0, help="Bootstrap samples for the intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """
+    Compare ratings of the same rows: exact, within one, and Krippendorff's alpha.
+
+    Of two raters also Cohen's kappa in three weightings; of more, what each two of them agree on (--json).
+    """
+    with reporting(debug):
+        if len(tables) < 2:
+            raise UsageError(f"agreement needs two or more tables; {tables[0]} is only one")
+
+        from ...data.ave2.tables import check_readable
+        from ...data.stats.agreement import agreement as compare
+        from ...data.stats.rating_sheet import read_ratings
+
+        check_readable(*tables)
+        rated = 0
+        sides = [read_ratings(table, key) for table in tables]
+        for score, found in compare(*sides, key=key, repeats=repeats, seed=seed).items():
+            if not found["n"]:
+                note(f"{score}: no row has two ratings")
+            rated += found["n"]
+            if as_json:
+                result(finite({"score": score, **found}))
+                continue
+            if not found["n"]:
+                continue
+            parts = [f"{score:<32} n {found['n']:>7}"]
+            if len(tables) == 2:
+                parts.append(f"exact {found['exact']:.3f}  ±1 {found['within_one']:.3f}")
+                parts += [f"{name} {short(found[f'kappa_{name}'])}" for name in _KAPPAS]
+            low, high = found.get("alpha_ordinal_ci", (math.nan, math.nan))
+            interval = f" ({low:.4f} to {high:.4f})" if math.isfinite(low) else ""
+            print("  ".join([*parts, f"alpha {short(found['alpha_ordinal'])}{interval}"]))
+        if not rated:
+            raise typer.Exit(FAILED)
+
+
+def finite(value: Any) -> Any:
+    """JSON has no NaN: what is not defined is null."""
+    if isinstance(value, dict):
+        return {name: finite(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def short(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+
+
+__all__ = ["agreement", "finite", "sample", "short"]

@@ -1,0 +1,83 @@
+"""`soundclip ave2 coverage`: how much of a data set's table a user has, and which subset that is."""
+
+import csv
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..output import FAILED, CliError, UsageError, note, reporting, result, with_progress
+from .making import Debug, Json
+
+SETS = ("ave", "audiocaps", "audioset", "ego4d", "tvsum", "vggsound", "table", "folder")
+
+
+def coverage(
+    dataset: Annotated[str, typer.Argument(metavar="|".join(SETS), help="What kind of table it is.")],
+    table: Annotated[
+        Path,
+        typer.Argument(help="Its table; for `table` any CSV, TSV, JSON or Parquet; for `folder` the clips' folder."),
+    ],
+    media: Annotated[Path | None, typer.Option(help="Folder with the clips, or of tar archives of them.")] = None,
+    known: Annotated[
+        Path | None, typer.Option(help="CSV of youtube_id and media_status: why clips are missing, where you know.")
+    ] = None,
+    subset: Annotated[Path | None, typer.Option(help="Write the clips that are good to this .jsonl.")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """
+    Count the clips of a data set that are there and good, and why the others are not.
+
+    The hash names the subset: two results compare if it is the same. Damaged archives and clips are named and skipped.
+    """
+    with reporting(debug):
+        if dataset not in SETS:
+            raise UsageError(f"{dataset}: is none of {', '.join(SETS)}")
+        if media is None and dataset != "folder":
+            raise UsageError(f"--media is missing: name the folder that has the clips of {table}")
+
+        from ...data.other_sets import readers as other_sets
+        from ...data.other_sets.archives import ENDINGS, resolve_archives, stream_archives
+        from ...data.other_sets.manifest_files import read_manifest, write_manifest
+
+        if not table.exists():
+            raise CliError(f"{table}: no such file or folder")
+        manifest = read_manifest(table) if dataset == "table" else getattr(other_sets, dataset)(table)
+        damage: list[Any] = []
+        if media is not None:
+            found = [media] if media.is_file() else [*media.glob("*")] if media.is_dir() else []
+            if any(path.name.lower().endswith(ENDINGS) for path in found):
+                if known is not None:
+                    raise UsageError("--known goes with a folder of clips, not with archives")
+                streamed = with_progress(stream_archives(manifest, media, damage), len(manifest), "reading archives")
+                manifest = resolve_archives(manifest, media, damage, streamed)
+            else:
+                manifest = manifest.resolve(media, known=_reasons(known))
+        for one in damage:
+            note(f"damaged: {one}")
+        report = manifest.coverage() | {"damaged": [str(one) for one in damage]}
+        if subset is not None:
+            write_manifest(manifest.available(), subset)
+        if as_json:
+            result(report)
+        else:
+            for name, value in report.items():
+                if value not in (0, []):
+                    print(f"{name:<16}{f'{value:.1%}' if name == 'ok_share' else value}")
+        if not report["ok"]:
+            raise typer.Exit(FAILED)
+
+
+def _reasons(path: Path | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in ("youtube_id", "media_status") if name not in (reader.fieldnames or ())]
+        if missing:
+            raise UsageError(f"--known {path}: has no column {missing[0]!r}")
+        return {row["youtube_id"]: row["media_status"] for row in reader}
+
+
+__all__ = ["coverage"]

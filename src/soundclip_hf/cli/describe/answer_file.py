@@ -1,0 +1,101 @@
+"""The `--out` file of a batch: JSON lines that are written one by one and survive a kill at any moment."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ..output import CliError, json_line
+
+
+class AnswerFile:
+    """
+    Open an answer file, keep its answers, and append further ones.
+
+    A torn last line and the lines of failed items are taken out, so that both are done again.
+
+    Attributes:
+        answered: The rows that are there, by id.
+
+    Raises:
+        CliError: If the file cannot be written, is in use by another run, or holds something else than answers.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: BinaryIO = self._locked(path)
+            content = path.read_bytes()
+        except OSError as error:
+            raise CliError(f"--out {path}: {error.strerror}; choose a file that can be written") from error
+        *lines, torn = content.split(b"\n")
+        rows = [self._parse(line, number) for number, line in enumerate(lines, start=1) if line.strip()]
+        kept = [row for row in rows if row.get("error") is None]
+        self.answered: dict[str, dict[str, Any]] = {row["id"]: row for row in kept}
+        if torn or len(kept) < len(rows):
+            self._rewrite(kept)
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Write a row; it is on disk when this returns."""
+        self._file.write(json_line(row).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def check(self, planned: Iterable[dict[str, Any]]) -> None:
+        """
+        Compare the answers that are there with what this run would ask.
+
+        Args:
+            planned: One row per item, with what is known before its answer.
+
+        Raises:
+            CliError: If an answer was made with other settings, naming them.
+        """
+        for plan in planned:
+            row = self.answered.get(plan["id"], {})
+            # A picture without sound has no budget to compare.
+            keys = set(row) & set(plan) - ({"k", "mode"} if row.get("mode") == "silent" else set())
+            for key in sorted(keys):
+                if row[key] != plan[key]:
+                    raise CliError(
+                        f"{self.path}: {plan['id']!r} was answered with {key}={row[key]!r}, now it is {plan[key]!r}; "
+                        "give the same options to go on, or another --out"
+                    )
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _locked(self, path: Path) -> BinaryIO:
+        file = path.open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise CliError(f"--out {path}: another run is writing to it; wait for it, or choose another file") from None
+        return file
+
+    def _parse(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict) or "id" not in row or not {"answer", "error"} & set(row):
+            raise CliError(f"--out {self.path}: line {number} is no answer of this command; choose another file")
+        return row
+
+    def _rewrite(self, rows: list[dict[str, Any]]) -> None:
+        temporary = self.path.with_name(f".{self.path.name}.tmp")
+        temporary.unlink(missing_ok=True)
+        replacement = self._locked(temporary)
+        replacement.write(b"".join(json_line(row).encode() + b"\n" for row in rows))
+        replacement.flush()
+        os.fsync(replacement.fileno())
+        os.replace(temporary, self.path)
+        self._file.close()
+        self._file = replacement
+
+
+__all__ = ["AnswerFile"]

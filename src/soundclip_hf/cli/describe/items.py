@@ -1,0 +1,159 @@
+"""What to describe: files of a command line, or lines of a manifest, in; one `Item` per question out."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from ...media_kinds import kind_of
+from ..output import CliError, UsageError
+
+MEDIA_KEYS = ("video", "image", "audio")
+
+
+@dataclass(frozen=True)
+class Item:
+    """
+    One question about one clip, picture or sound.
+
+    Attributes:
+        id: Unique in its batch.
+        video, image, audio: Paths or URLs; `audio` beside a video takes the place of its sound.
+        question: None takes the command's.
+        folder: What relative paths are relative to; None is the working directory.
+        error: Why there is nothing to describe (a broken manifest line).
+    """
+
+    id: str
+    video: str | None = None
+    image: str | None = None
+    audio: str | None = None
+    question: str | None = None
+    folder: Path | None = None
+    error: str | None = None
+
+    @property
+    def media(self) -> dict[str, str]:
+        """The sources that were given, by kind."""
+        return {key: getattr(self, key) for key in MEDIA_KEYS if getattr(self, key) is not None}
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return " + ".join(self.media.values()) or self.id
+
+    def locate(self, source: str) -> str:
+        """The path or URL to open for one of the sources."""
+        if self.folder is None or "://" in source:
+            return source
+        return str(self.folder / Path(source).expanduser())
+
+
+def items_of_arguments(sources: Sequence[str]) -> list[Item]:
+    """
+    Pair the files of a command line: a sound belongs to the picture or clip right before it, else it stands alone.
+
+    Raises:
+        UsageError: If that could have meant something else: two sounds after one picture, or a sound alone beside a
+            picture alone.
+    """
+    groups: list[dict[str, str]] = []
+    for source in sources:
+        kind = kind_of(source)
+        if kind != "audio" or not groups:
+            groups.append({kind: source})
+        elif "audio" not in groups[-1]:
+            groups[-1]["audio"] = source
+        elif len(groups[-1]) > 1:
+            picture = groups[-1].get("image") or groups[-1].get("video")
+            raise UsageError(
+                f"{source}: {groups[-1]['audio']} is already the sound of {picture}. Give one sound after each picture "
+                "or clip, or use --manifest, which says what belongs together."
+            )
+        else:
+            groups.append({kind: source})
+    alone = [next(iter(group.items())) for group in groups if len(group) == 1]
+    pictures = [source for kind, source in alone if kind == "image"]
+    sounds = [source for kind, source in alone if kind == "audio"]
+    if pictures and sounds:
+        raise UsageError(
+            f"does {sounds[0]} belong to {pictures[0]}? Write the sound right after its picture, or use --manifest, "
+            "which says what belongs together."
+        )
+    seen: dict[str, int] = {}
+    items = []
+    for group in groups:
+        name = "+".join(group.values())
+        seen[name] = seen.get(name, 0) + 1
+        unique = name if seen[name] == 1 else f"{name}#{seen[name]}"
+        items.append(Item(unique, group.get("video"), group.get("image"), group.get("audio")))
+    return items
+
+
+def read_manifest(path: Path) -> list[Item]:
+    """
+    Read JSON lines such as `{"id": "a", "video": "a.mp4", "question": "…"}`.
+
+    Media are named by `video`, or `image` and/or `audio`; `path` is any of them, told by its ending. Paths are relative
+    to the manifest's folder. Without `id` the media's names are it. Other fields are ignored. A line that cannot be
+    used becomes an item with its `error`.
+
+    Raises:
+        CliError: If the file cannot be read, holds no line, or two lines have the same id.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise CliError(f"manifest {path}: {reason}; pass a file with one JSON object per line") from error
+    items: list[Item] = []
+    first: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            item = _manifest_item(line, path.parent)
+        except ValueError as error:
+            item = Item(f"line {number}", error=f"{path} line {number}: {error}")
+        if item.id in first:
+            raise CliError(
+                f"{path}: lines {first[item.id]} and {number} have the same id {item.id!r}; make the ids unique, "
+                "answers are found again by them"
+            )
+        first[item.id] = number
+        items.append(item)
+    if not items:
+        raise CliError(f'manifest {path}: is empty; write lines such as {{"id": "a", "video": "a.mp4"}}')
+    return items
+
+
+def _manifest_item(line: str, folder: Path) -> Item:
+    try:
+        values = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"not JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise ValueError('not a JSON object; write {"id": …, "video": …}')
+    for key in ("id", "path", "question", *MEDIA_KEYS):
+        if not isinstance(values.get(key), (str, int, type(None)) if key == "id" else (str, type(None))):
+            raise ValueError(f"{key!r} is {values[key]!r}; it must be a text")
+    media = {key: values[key] for key in MEDIA_KEYS if values.get(key)}
+    if values.get("path"):
+        media.setdefault(kind_of(values["path"]), values["path"])
+    if not media:
+        raise ValueError(f"no media; give 'video', 'image' or 'audio' (found {', '.join(values) or 'no field'})")
+    if "video" in media and "image" in media:
+        raise ValueError("both 'video' and 'image'; give one")
+    name = str(values["id"]) if values.get("id") is not None else "+".join(media.values())
+    return Item(
+        name,
+        video=media.get("video"),
+        image=media.get("image"),
+        audio=media.get("audio"),
+        question=values.get("question"),
+        folder=folder,
+    )
+
+
+__all__ = ["Item", "items_of_arguments", "read_manifest"]

@@ -1,0 +1,73 @@
+"""An item's files in; its picture, its sound and the conversation about them out."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ...media import load_sound, read_clip
+from ...retrieval.reading import load_picture
+from ..output import CliError, one_line
+from .items import Item
+
+
+@dataclass(frozen=True)
+class Opened:
+    """
+    Attributes:
+        sound: `(samples,)` at `rate` Hz; None is silence.
+        frame_time: Seconds at which `picture` comes on, where it is a clip's.
+    """
+
+    item: Item
+    question: str
+    picture: Image.Image | None
+    sound: np.ndarray | None
+    rate: int
+    frame_time: float | None
+
+    @property
+    def seconds(self) -> float | None:
+        """Of the sound."""
+        return None if self.sound is None else len(self.sound) / self.rate
+
+    def conversation(self) -> list[dict[str, Any]]:
+        """What a chat template takes."""
+        content: list[dict[str, Any]] = []
+        if self.picture is not None:
+            content.append({"type": "image", "image": self.picture})
+        if self.sound is not None:
+            content.append({"type": "audio", "audio": self.sound, "sampling_rate": self.rate})
+        content.append({"type": "text", "text": self.question})
+        return [{"role": "user", "content": content}]
+
+
+def open_item(item: Item, question: str, frame: str | float, rate: int) -> Opened:
+    """
+    Read an item's files; `question` is asked where the item has none of its own.
+
+    Raises:
+        ValueError: If a file cannot be used (`MediaError`).
+        CliError: If it has no picture or no sound where one is needed.
+    """
+    if item.error is not None:
+        raise CliError(item.error)
+    picture, sound, frame_time = None, None, None
+    if item.video is not None:
+        clip = read_clip(item.locate(item.video), frame=frame, sampling_rate=rate)
+        picture, frame_time, sound = clip.frame, clip.frame_time, clip.waveform
+        if picture is None and item.audio is not None:
+            raise CliError(
+                f"{item.video}: has no video stream, so {item.audio} would be a second sound; give one of them"
+            )
+        if sound is None and item.audio is None:
+            raise CliError(f"{item.video}: has no audio stream; give a sound file after it, or a picture of it alone")
+    elif item.image is not None:
+        picture = load_picture(item.image, item.locate(item.image))
+    if item.audio is not None:
+        sound = load_sound(item.locate(item.audio), sampling_rate=rate)
+    return Opened(item, item.question or question, picture, sound, rate, frame_time)
+
+
+__all__ = ["Opened", "open_item"]

@@ -1,0 +1,140 @@
+"""Rows that a model could not answer for, as one Parquet file: the row, the error, and how often it was tried.
+
+The file is also a table that a later run can read, to ask again for these rows only.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...extras import require
+from ..inference.asking import Reply
+
+if TYPE_CHECKING:
+    import pyarrow
+
+TEXTS = ("sample_id", "step", "error", "detail", "answer", "model", "prompt_id", "prompt_sha256", "row")
+BATCH_ROWS = 1000
+
+
+def schema() -> pyarrow.Schema:
+    require("pyarrow", what="a file of dead letters")
+    import pyarrow
+
+    texts = [(name, pyarrow.string()) for name in TEXTS]
+    return pyarrow.schema([*texts, ("attempts", pyarrow.int32())], metadata={"kind": "dead letters"})
+
+
+class DeadLetters:
+    """Collects failed rows; the file appears when the `with` block ends, and only if there are any.
+
+    Args:
+        path: A file of an earlier run is replaced, or removed if nothing failed. None keeps nothing.
+        earlier: Attempts of earlier runs by (sample_id, step).
+    """
+
+    def __init__(self, path: str | Path | None, earlier: Mapping[tuple[str, str], int] | None = None) -> None:
+        if path is not None:
+            require("pyarrow", what="a file of dead letters")
+        self.path, self.earlier = None if path is None else Path(path), earlier or {}
+        self.count = 0
+        self.waiting: list[dict[str, Any]] = []
+        self.writer: Any = None
+
+    def __enter__(self) -> DeadLetters:
+        return self
+
+    def add(self, row: Mapping[str, Any], step: str, reply: Reply, model: str, prompt: Any) -> None:
+        """
+        Args:
+            row: Complete, as it would go into a table.
+            step: What was asked for, such as "judge".
+            reply: With its `failure`.
+        """
+        if self.path is None:
+            return
+        self.count += 1
+        letter: dict[str, Any] = {
+            "step": step,
+            "error": reply.failure,
+            "detail": reply.detail,
+            "answer": reply.text,
+            "model": model,
+        }
+        letter |= {"sample_id": row["sample_id"], "prompt_id": prompt.prompt_id, "prompt_sha256": prompt.sha256}
+        letter["attempts"] = reply.attempts + self.earlier.get((row["sample_id"], step), 0)
+        letter["row"] = json.dumps(row, ensure_ascii=False, default=str)
+        self.waiting.append(letter)
+        if len(self.waiting) >= BATCH_ROWS:
+            self._flush()
+
+    def __exit__(self, kind: Any, *_: object) -> None:
+        if self.path is None:
+            return
+        try:
+            if self.waiting:
+                self._flush()
+            if self.writer is not None:
+                self.writer.close()
+                os.replace(self.partial, self.path)
+            elif kind is None:
+                self.path.unlink(missing_ok=True)
+        finally:
+            self.partial.unlink(missing_ok=True)
+
+    @property
+    def partial(self) -> Path:
+        assert self.path is not None
+        return self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+
+    def _flush(self) -> None:
+        import pyarrow
+        import pyarrow.parquet
+
+        if self.writer is None:
+            self.writer = pyarrow.parquet.ParquetWriter(self.partial, schema(), compression="zstd")
+        self.writer.write_table(pyarrow.Table.from_pylist(self.waiting, schema=schema()))
+        self.waiting = []
+
+
+def is_dead_letters(path: str | Path) -> bool:
+    """Whether a file is one of dead letters, whatever its name."""
+    if Path(path).suffix != ".parquet" or not Path(path).is_file():
+        return False
+    require("pyarrow", what=f"{path}: reading Parquet")
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        return {"row", "error", "attempts"} <= set(pyarrow.parquet.read_schema(path).names)
+    except pyarrow.ArrowInvalid:
+        return False
+
+
+def read_dead_letters(path: str | Path) -> Iterator[dict[str, Any]]:
+    """Letters, with `row` as a dict; a row comes once for each step that failed."""
+    require("pyarrow", what="a file of dead letters")
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as opened:
+        for batch in opened.iter_batches(BATCH_ROWS):
+            for letter in batch.to_pylist():
+                row = json.loads(letter["row"])
+                if isinstance(row.get("retrieved_at"), str):
+                    row["retrieved_at"] = datetime.datetime.fromisoformat(row["retrieved_at"])
+                yield letter | {"row": row}
+
+
+def earlier_attempts(path: str | Path) -> dict[tuple[str, str], int]:
+    """Attempts by (sample_id, step); empty if there is no such file."""
+    if not is_dead_letters(path):
+        return {}
+    return {(letter["sample_id"], letter["step"]): letter["attempts"] for letter in read_dead_letters(path)}
+
+
+__all__ = ["DeadLetters", "earlier_attempts", "is_dead_letters", "read_dead_letters"]

@@ -1,0 +1,1 @@
+"""The data set itself: its schema, tables and shards, how it is loaded and verified."""

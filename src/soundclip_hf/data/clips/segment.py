@@ -1,0 +1,131 @@
+"""Long videos in; clips of 3 seconds, exact to a frame and to a sample, and a record of what was rejected and why, out.
+
+One pass per video: it is decoded and encoded once, and the encoded frames are handed out to the clips. Paper, section
+2.1 (A); the original size, frame rate and sampling rate stay.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ...media import MediaError
+from ..pool import Crashed, run
+from ...files import write_text
+from .clip_stream import ClipStream
+from .cuts import REASONS, Cut, Cutting, Job, Reject, Segment, read_record, records
+from .transcoding import check_backend, find_ffmpeg
+from .video_source import Encoding, read_source
+
+# Goes up when the same video would be cut differently; clips of another version are cut again.
+VERSION = 1
+
+
+def cut(job: Job, out: str | Path, cutting: Cutting | None = None) -> Cut:
+    """Cut one video; a video that was cut before with the same settings is not touched.
+
+    Clips and `<video_id>.json`, the record, appear whole or not at all, the record last.
+
+    Args:
+        out: Folder of the clips; it is made.
+
+    Raises:
+        OSError: The folder cannot be written, or the disk is full. Bad media are no error: they are in the record.
+    """
+    cutting, folder = cutting or Cutting(), Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    if Path(job.video_id).name != job.video_id or job.video_id.startswith("."):
+        raise ValueError(f"video_id={job.video_id!r} cannot be a file name; leave out slashes and leading dots")
+    key = _key(job, cutting)
+    found = read_record(folder / f"{job.video_id}.json", key)
+    begun = folder / f".{job.video_id}.begun"
+    if found is not None:
+        begun.unlink(missing_ok=True)
+        return found
+    # Only who was stopped left something; the folder may hold too many clips to be listed for each video.
+    if begun.exists():
+        for stale in folder.glob(f".{glob.escape(job.video_id)}*.partial"):
+            stale.unlink(missing_ok=True)
+    begun.touch()
+    try:
+        made = _cut(job, folder, cutting)
+        write_text(folder / f"{job.video_id}.json", json.dumps({"key": key} | asdict(made), indent=1) + "\n")
+    finally:
+        begun.unlink(missing_ok=True)
+    return made
+
+
+def cut_all(
+    jobs: Iterable[Job], out: str | Path, cutting: Cutting | None = None, workers: int | None = None
+) -> Iterator[Cut]:
+    """Cut many videos in worker processes; what was cut before is only read.
+
+    A video on which worker processes keep dying is rejected as "crashed", without a record, so that it is tried again
+    next time.
+
+    Args:
+        jobs: Their `video_id`s must differ.
+        workers: Processes; None means one per core. Each video is cut by one process with `encoding.threads` threads.
+
+    Returns:
+        Cuts in the order in which they are done.
+
+    Raises:
+        ValueError: Two jobs with one `video_id`, or no ffmpeg where `cutting` asks for it.
+    """
+    check_backend((cutting or Cutting()).backend)
+    asked = list(jobs)
+    repeated = [name for name, count in Counter(job.video_id for job in asked).items() if count > 1]
+    if repeated:
+        raise ValueError(f"video_id {repeated[0]!r} comes more than once: its clips would overwrite each other")
+    for job, made in run(partial(cut, out=out, cutting=cutting), asked, workers):
+        if isinstance(made, Crashed):
+            made = Cut(job, (), (Reject(job.video_id, None, "crashed", made.detail),))
+        yield made
+
+
+def _key(job: Job, cutting: Cutting) -> dict[str, Any]:
+    """What decides the clips, besides the machine: backends are interchangeable, and so is the number of threads."""
+    try:
+        state = os.stat(job.path)
+        source = [state.st_size, state.st_mtime_ns]
+    except OSError:
+        source = []
+    encoding = {name: value for name, value in asdict(cutting.encoding).items() if name != "threads"}
+    return {"version": VERSION, "source": source, "job": asdict(job), "seconds": cutting.seconds, **encoding}
+
+
+def _cut(job: Job, folder: Path, cutting: Cutting) -> Cut:
+    try:
+        source = read_source(job.path)
+    except MediaError as error:
+        reason, _, detail = str(error).partition(": ")
+        return Cut(job, (), (Reject(job.video_id, None, reason, detail),))
+    check_backend(cutting.backend)
+    ffmpeg = None if cutting.backend == "pyav" else find_ffmpeg()
+    made = ClipStream(job, folder, cutting, source).cut(ffmpeg)
+    if ffmpeg and cutting.backend == "auto" and any(reject.reason == "decode_error" for reject in made.rejects):
+        made = ClipStream(job, folder, cutting, source).cut(None)
+    return made
+
+
+__all__ = [
+    "REASONS",
+    "Cut",
+    "Cutting",
+    "Encoding",
+    "Job",
+    "Reject",
+    "Segment",
+    "cut",
+    "cut_all",
+    "read_record",
+    "records",
+]

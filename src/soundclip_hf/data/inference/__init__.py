@@ -1,0 +1,1 @@
+"""Asking a server that speaks as OpenAI's: requests, limits, a cache of answers, strict JSON."""

@@ -1,0 +1,65 @@
+"""Accepted answers by the hash of what was asked, and what all answers cost, in one SQLite file that runs may share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .client import Answer
+
+
+class AnswerCache:
+    """A run that is killed loses only what it had not been told yet.
+
+    Args:
+        path: Of the file; None keeps answers in memory, for this run.
+    """
+
+    def __init__(self, path: str | Path | None) -> None:
+        self.path = path
+
+    def __enter__(self) -> AnswerCache:
+        self.database = sqlite3.connect(
+            ":memory:" if self.path is None else self.path, isolation_level=None, timeout=60
+        )
+        self.database.execute("PRAGMA journal_mode=WAL")
+        self.database.execute("PRAGMA synchronous=NORMAL")
+        self.database.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL)")
+        self.database.execute("CREATE TABLE IF NOT EXISTS used (model TEXT PRIMARY KEY, input INTEGER, output INTEGER)")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.database.close()
+
+    @staticmethod
+    def key(parameters: dict[str, Any], question: Any, schema: dict[str, Any]) -> str:
+        asked = json.dumps([parameters, question, schema], sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(asked.encode()).hexdigest()
+
+    def get(self, key: str) -> Answer | None:
+        found = self.database.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
+        return Answer(**json.loads(found[0])) if found else None
+
+    def put(self, key: str, answer: Answer) -> None:
+        text = json.dumps(asdict(answer), ensure_ascii=False)
+        self.database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, text))
+
+    def count(self, model: str, answer: Answer) -> None:
+        """Add an answer's tokens, accepted or not, to what a model has used."""
+        self.database.execute(
+            "INSERT INTO used VALUES (?, ?, ?) ON CONFLICT (model) DO UPDATE SET "
+            "input = input + excluded.input, output = output + excluded.output",
+            (model, answer.input_tokens, answer.output_tokens),
+        )
+
+    def used(self, model: str) -> tuple[int, int]:
+        """Tokens sent and received in all runs that shared this file."""
+        found = self.database.execute("SELECT input, output FROM used WHERE model = ?", (model,)).fetchone()
+        return found or (0, 0)
+
+
+__all__ = ["AnswerCache"]

@@ -1,0 +1,1 @@
+"""Numbers about a data set: histograms, statistics, and how far raters agree."""

@@ -1,0 +1,1 @@
+"""A page to look through clips and their rows."""

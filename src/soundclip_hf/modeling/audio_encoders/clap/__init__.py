@@ -1,0 +1,1 @@
+"""Configuration, feature extractor and model of one audio encoder."""

@@ -1,0 +1,179 @@
+"""The parts of an adapter repository: its configuration, its file and its encoder read strictly into a model."""
+
+import copy
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+from transformers import AutoConfig, PreTrainedConfig
+
+from ..configuration_soundclip import SoundLlavaConfig
+from .fingerprint import differences, fingerprint
+
+ADAPTER_NAME = "soundclip_adapter.safetensors"
+HUB_KWARGS = ("cache_dir", "force_download", "local_files_only", "token", "proxies")
+EARS = ("audio_tower", "audio_projection")
+
+
+def sound_llava_config(name: Any, config: PreTrainedConfig | None, hub: dict[str, Any]) -> SoundLlavaConfig:
+    if config is None:
+        config = AutoConfig.from_pretrained(name, **hub)
+    if config.model_type in ("llava", "llava_next"):
+        config = SoundLlavaConfig.from_llava_config(config)
+    if not isinstance(config, SoundLlavaConfig):
+        raise ValueError(
+            f"{str(name)!r} has model_type {config.model_type!r}: expected 'sound_llava', 'llava' or 'llava_next'."
+        )
+    config = copy.deepcopy(config)
+    if config.base_model_name_or_path is None:
+        stored = AutoConfig.from_pretrained(name, **hub)
+        if stored.model_type in ("llava", "llava_next"):
+            config.base_model_name_or_path = str(name)
+            config.base_model_revision = getattr(stored, "_commit_hash", None) or hub.get("revision")
+    return config
+
+
+@contextmanager
+def quiet_loading_report() -> Iterator[None]:
+    # transformers' report calls the ears "newly initialized" even where they come next; we check and report ourselves.
+    log = logging.getLogger("transformers.modeling_utils")
+
+    def only_errors(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR
+
+    log.addFilter(only_errors)
+    try:
+        yield
+    finally:
+        log.removeFilter(only_errors)
+
+
+def is_of_ears(key: str) -> bool:
+    return any(f"{part}." in key for part in EARS)
+
+
+def named(keys: Iterable[str]) -> str:
+    keys = sorted(keys)
+    return ", ".join(keys[:8]) + (f" and {len(keys) - 8} more" if len(keys) > 8 else "")
+
+
+def settle_dtypes(backbone: Any, dtype: torch.dtype) -> None:
+    """Give ears that were not in the checkpoint the precision that loading in `dtype` would have given them."""
+    tower = backbone.audio_tower
+    in_float32 = set(tower._keep_in_fp32_modules_strict or ())
+    if dtype == torch.float16:
+        in_float32 |= set(tower._keep_in_fp32_modules or ())
+    with torch.no_grad():
+        for name, tensor in [*tower.named_parameters(), *tower.named_buffers()]:
+            if tensor.is_floating_point() and not tensor.is_meta:
+                keep = any(part in name.split(".") or name.startswith(part) for part in in_float32)
+                tensor.data = tensor.data.to(torch.float32 if keep else dtype)
+        for parameter in backbone.audio_projection.parameters():
+            if not parameter.is_meta:
+                parameter.data = parameter.data.float()
+
+
+def load_encoder(tower: Any, config: SoundLlavaConfig, hub: dict[str, Any]) -> str | None:
+    """Fill `tower` from the encoder's own repository; returns the revision that was read, where it is known."""
+    encoder = type(tower).from_pretrained(
+        config.audio_encoder_name_or_path,
+        revision=config.audio_encoder_revision,
+        config=config.sound_config.audio_config,
+        dtype=tower.dtype,
+        **hub,
+    )
+    copy_into(tower, encoder.state_dict(), config.audio_encoder_name_or_path or "")
+    return config.audio_encoder_revision or getattr(encoder.config, "_commit_hash", None)
+
+
+def load_adapter(backbone: Any, config: SoundLlavaConfig, file: str, name: str) -> None:
+    """
+    Fill `backbone.audio_projection`, and `backbone.audio_tower` where the adapter holds it.
+
+    Args:
+        backbone: Has these two, and the `vision_tower` that the adapter must have been made for.
+        config: The adapter's.
+        file: Its `soundclip_adapter.safetensors`.
+        name: How messages call it.
+
+    Raises:
+        ValueError: If a key is missing, unexpected or of another shape, or the adapter is of another vision tower.
+    """
+    try:
+        tensors = load_file(file)
+    except SafetensorError as error:
+        raise ValueError(f"{file} is not a readable safetensors file: {error}") from error
+    expected = adapter_tensors(backbone, config)
+    missing, unexpected = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
+    reshaped = [
+        f"{key} {tuple(tensors[key].shape)} against {tuple(expected[key].shape)}"
+        for key in sorted(expected.keys() & tensors.keys())
+        if tensors[key].shape != expected[key].shape
+    ]
+    if missing or unexpected or reshaped:
+        raise ValueError(
+            f"The adapter {name!r} does not fit its config.json. Missing in {ADAPTER_NAME}: "
+            f"{named(missing) or 'none'}. Unknown to the model: {named(unexpected) or 'none'}. Other shape "
+            f"(file against model): {named(reshaped) or 'none'}."
+        )
+    if config.vision_fingerprint is not None:
+        found = fingerprint(backbone.vision_tower, config.vision_feature_layer)
+        different = differences(config.vision_fingerprint, found)
+        if different:
+            raise ValueError(
+                f"The adapter {name!r} was made for another vision tower than that of "
+                f"{config.base_model_name_or_path!r} (adapter against base): {'; '.join(different)}. Use the "
+                "base that the adapter names, or align a new adapter for this tower."
+            )
+    for part in EARS:
+        prefix = part + "."
+        own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+        if own:
+            copy_into(getattr(backbone, part), own, name)
+
+
+def copy_into(module: nn.Module, tensors: dict[str, torch.Tensor], source: str) -> None:
+    own = module.state_dict()
+    if any(tensor.is_meta for tensor in own.values()):
+        raise ValueError(
+            f"{type(module).__name__} was offloaded by device_map, so {source!r} cannot be loaded into it: keep "
+            "model.audio_tower and model.audio_projection on a device (they are a few hundred MB at most)."
+        )
+    with torch.no_grad():
+        for key, value in tensors.items():
+            own[key].copy_(value)
+
+
+def adapter_tensors(backbone: Any, config: SoundLlavaConfig) -> dict[str, torch.Tensor]:
+    """What an adapter file of this model holds, by name: what its encoder's own repository does not."""
+    tower = backbone.audio_tower.state_dict()
+    if config.audio_encoder_name_or_path is not None:
+        # Weights that the original encoder never had, such as those of a learned layer fusion.
+        own = backbone.audio_tower._may_be_fresh
+        tower = {key: tensor for key, tensor in tower.items() if key.rpartition(".")[2] in own}
+    projection = backbone.audio_projection.state_dict()
+    return {
+        **{f"audio_tower.{key}": tensor for key, tensor in tower.items()},
+        **{f"audio_projection.{key}": tensor for key, tensor in projection.items()},
+    }
+
+
+__all__ = [
+    "ADAPTER_NAME",
+    "EARS",
+    "HUB_KWARGS",
+    "adapter_tensors",
+    "copy_into",
+    "is_of_ears",
+    "load_adapter",
+    "load_encoder",
+    "named",
+    "quiet_loading_report",
+    "settle_dtypes",
+    "sound_llava_config",
+]

@@ -1,0 +1,99 @@
+"""A LLaVA (repository or processor) and a feature extractor in; the fields of `SoundLlavaProcessor` out."""
+
+import os
+from typing import Any
+
+from transformers import AutoConfig, AutoFeatureExtractor, AutoProcessor, LlavaNextProcessor, LlavaProcessor
+from transformers import WhisperFeatureExtractor as StockWhisperFeatureExtractor
+from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING
+
+from ..audio_encoders.whisperclip.feature_extraction_whisperclip import WhisperClipFeatureExtractor
+from ..configuration_soundclip import SoundClipConfig
+
+
+def parts_of_llava(
+    llava: Any,
+    feature_extractor: Any,
+    sound_config: SoundClipConfig | dict[str, Any] | None = None,
+    revision: str | None = None,
+    audio_revision: str | None = None,
+) -> dict[str, Any]:
+    """
+    Gather what `SoundLlavaProcessor.__init__` takes; see `SoundLlavaProcessor.from_llava`.
+
+    Raises:
+        ValueError: If `llava` is no LLaVA-1.5 or 1.6, or the extractor makes other features than `sound_config` takes.
+    """
+    config = None
+    base = llava
+    if isinstance(llava, (str, os.PathLike)):
+        config = _config(llava, revision)
+        if config is not None and config.model_type not in ("llava", "llava_next"):
+            raise ValueError(f"{llava}: model_type={config.model_type!r}; sound goes with 'llava' and 'llava_next'.")
+        base = AutoProcessor.from_pretrained(llava, revision=revision or "main")
+    if not isinstance(base, (LlavaProcessor, LlavaNextProcessor)):
+        raise ValueError(f"{type(base).__name__}: sound goes with LlavaProcessor and LlavaNextProcessor.")
+    vision = getattr(config, "vision_config", None)
+    parts = {
+        "image_processor": base.image_processor,
+        "tokenizer": base.tokenizer,
+        # Old repositories leave these out.
+        "patch_size": base.patch_size or getattr(vision, "patch_size", None),
+        "vision_feature_select_strategy": base.vision_feature_select_strategy
+        or getattr(config, "vision_feature_select_strategy", None),
+        "chat_template": base.chat_template,
+        "image_token": base.image_token,
+        "llava_variant": "llava_next" if isinstance(base, LlavaNextProcessor) else "llava",
+    }
+    parts = {name: value for name, value in parts.items() if value is not None}
+    if isinstance(sound_config, dict):
+        sound_config = SoundClipConfig(**sound_config)
+    if sound_config is not None:
+        parts["sound_patches"] = sound_config.patches
+        parts["sound_top_k"] = sound_config.token_budget
+        parts["patch_budget_scope"] = sound_config.patch_budget_scope
+        parts["sound_select_strategy"] = sound_config.sound_select_strategy
+    audio_config: Any = None if sound_config is None else sound_config.audio_config
+    if isinstance(feature_extractor, (str, os.PathLike)):
+        feature_extractor = load_extractor(feature_extractor, audio_config, audio_revision)
+    elif type(feature_extractor) is StockWhisperFeatureExtractor:
+        feature_extractor = WhisperClipFeatureExtractor.from_whisper(feature_extractor, **_window(audio_config))
+    _check_extractor(feature_extractor, audio_config)
+    return {**parts, "feature_extractor": feature_extractor}
+
+
+def _config(llava: str | os.PathLike, revision: str | None) -> Any:
+    if os.path.isdir(llava) and not os.path.exists(os.path.join(llava, "config.json")):
+        return None
+    return AutoConfig.from_pretrained(llava, revision=revision or "main")
+
+
+def load_extractor(name: str | os.PathLike, audio_config: Any, revision: str | None) -> Any:
+    """A repository's feature extractor, of the class and with the window that `audio_config` (or None) asks for."""
+    options: dict[str, Any] = {"revision": revision or "main"}
+    if audio_config is not None and type(audio_config) in FEATURE_EXTRACTOR_MAPPING:
+        extractor_class: Any = FEATURE_EXTRACTOR_MAPPING[type(audio_config)]
+        return extractor_class.from_pretrained(name, **options, **_window(audio_config))
+    extractor = AutoFeatureExtractor.from_pretrained(name, **options)
+    if type(extractor) is StockWhisperFeatureExtractor:
+        return WhisperClipFeatureExtractor.from_pretrained(name, **options)
+    return extractor
+
+
+def _window(audio_config: Any) -> dict[str, Any]:
+    window = getattr(audio_config, "window", None)
+    return {} if window is None else {"window": window}
+
+
+def _check_extractor(extractor: Any, audio_config: Any) -> None:
+    # The same setting under its name in the configuration and in the feature extractor.
+    for field, name in (("window", "window"), ("num_mel_bins", "feature_size")):
+        wanted, found = getattr(audio_config, field, None), getattr(extractor, name, None)
+        if None not in (wanted, found) and wanted != found:
+            raise ValueError(
+                f"audio_config.{field}={wanted!r}, but the {type(extractor).__name__} has {name}={found!r}: "
+                "both must be equal."
+            )
+
+
+__all__ = ["load_extractor", "parts_of_llava"]

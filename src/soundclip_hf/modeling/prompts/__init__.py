@@ -1,0 +1,1 @@
+"""Chat messages and their markers, and the arguments of a processor's call."""

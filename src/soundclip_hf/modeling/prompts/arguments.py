@@ -1,0 +1,120 @@
+"""Checks of the processor's fields and call arguments: an unknown or impossible one is an error that names it."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from transformers import ProcessorMixin
+from transformers.processing_utils import AudioKwargs, ImagesKwargs, ProcessingKwargs, TextKwargs, VideosKwargs
+
+from ..configuration_soundclip import BudgetScope, PatchMode, SelectStrategy
+
+_CHOICES: dict[str, Sequence[str]] = {
+    "llava_variant": ("llava", "llava_next"),
+    "vision_feature_select_strategy": get_args(SelectStrategy),
+    "sound_patches": get_args(PatchMode),
+    "patch_budget_scope": get_args(BudgetScope),
+    "sound_select_strategy": get_args(SelectStrategy),
+}
+
+_OWN = {"images", "text", "audio", "sampling_rate", "sound_patches", "sound_top_k"}
+
+
+def check_choice(name: str, value: Any) -> None:
+    """
+    Raises:
+        ValueError: If the field `name` does not allow `value`.
+    """
+    if value not in _CHOICES[name]:
+        raise ValueError(f"{name}={value!r}: must be one of {', '.join(map(repr, _CHOICES[name]))}.")
+
+
+def check_int(name: str, value: Any, smallest: int) -> None:
+    """
+    Raises:
+        ValueError: If `value` is no int, or below `smallest`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
+        raise ValueError(f"{name}={value!r}: must be an int >= {smallest}.")
+
+
+def check_fields(processor: Any) -> None:
+    """
+    Raises:
+        ValueError: If a field has a value that it does not allow, or fields and parts do not fit.
+    """
+    for name in _CHOICES:
+        check_choice(name, getattr(processor, name))
+    check_int("patch_size", processor.patch_size, 1)
+    check_int("sound_top_k", processor.sound_top_k, 0)
+    if processor.num_additional_image_tokens != 1:
+        raise ValueError(
+            f"num_additional_image_tokens={processor.num_additional_image_tokens}: must be 1, the [CLS] row of the "
+            "vision tower, whose place the sound takes."
+        )
+    if not processor.audio_token or processor.audio_token == processor.image_token:
+        raise ValueError(f"audio_token={processor.audio_token!r}: must be a text other than image_token.")
+    if processor.image_token_id is None or processor.image_token_id == processor.tokenizer.unk_token_id:
+        raise ValueError(
+            f"image_token={processor.image_token!r}: the tokenizer has no such token; take the base LLaVA's tokenizer."
+        )
+    if processor.llava_variant == "llava_next" and not hasattr(processor.image_processor, "image_grid_pinpoints"):
+        raise ValueError(
+            f"llava_variant='llava_next': {type(processor.image_processor).__name__} has no image_grid_pinpoints; pass "
+            "a LlavaNextImageProcessor."
+        )
+
+
+def check_call_arguments(arguments: dict[str, Any], image_processor: Any) -> None:
+    """
+    Refuse what the stock processor would ignore.
+
+    Args:
+        arguments: Keyword arguments beyond the processor's own, flat or in `text_kwargs`, `images_kwargs`. Those of a
+            video are taken out if they are `None`: pipelines pass them on.
+        image_processor: Knows further arguments.
+
+    Raises:
+        TypeError: For an unknown argument.
+        ValueError: For videos.
+    """
+    if arguments.pop("videos", None) is not None:
+        raise ValueError('videos: pass a clip to `apply_chat_template` as {"type": "video", "path": ...}.')
+    for name in set(VideosKwargs.__annotations__) - set(ImagesKwargs.__annotations__):
+        if name in arguments and arguments[name] is None:
+            arguments.pop(name)
+    _refuse(arguments, _known(image_processor), "")
+    _refuse(arguments.get("text_kwargs") or {}, set(TextKwargs.__annotations__), " in text_kwargs")
+    _refuse(arguments.get("images_kwargs") or {}, _known_of_images(image_processor), " in images_kwargs")
+
+
+def take_call_arguments(arguments: dict[str, Any], image_processor: Any) -> dict[str, Any]:
+    """
+    Take those of the processor's call out of the chat template's arguments.
+
+    Versions of transformers differ in how they join them with `processor_kwargs`; some would lose the latter.
+    """
+    template = inspect.signature(ProcessorMixin.apply_chat_template).parameters
+    names = (_known(image_processor) | _OWN) - set(template)
+    return {name: arguments.pop(name) for name in list(arguments) if name in names}
+
+
+def _known_of_images(image_processor: Any) -> set[str]:
+    own = getattr(getattr(image_processor, "valid_kwargs", None), "__annotations__", {})
+    return {*ImagesKwargs.__annotations__, *own}
+
+
+def _known(image_processor: Any) -> set[str]:
+    shared = {"common_kwargs", "return_metadata", *ProcessingKwargs.__annotations__, *AudioKwargs.__annotations__}
+    return shared | set(TextKwargs.__annotations__) | _known_of_images(image_processor)
+
+
+def _refuse(arguments: Mapping[str, Any], known: set[str], where: str) -> None:
+    for name in arguments:
+        if name not in known:
+            near = get_close_matches(name, known | _OWN, 1)
+            raise TypeError(f"Unexpected argument {name!r}{where}." + (f" Did you mean {near[0]!r}?" if near else ""))
+
+
+__all__ = ["check_call_arguments", "check_choice", "check_fields", "check_int", "take_call_arguments"]

@@ -1,0 +1,235 @@
+"""Conversations with image, audio and video parts in; conversations of image and text parts and a `SoundPlan` out.
+
+The base model's own chat template then renders them, so that a prompt without sound stays the base's.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from ...media import Clip, read_clip
+from ..slots.pairing import PairedSlot, SoundPlan, pair_sounds
+from .arguments import check_int
+
+_MISSING = object()
+_AUDIO_KEYS = ("audio", "url", "path", "array", "bytes", "base64")
+_VIDEO_KEYS = ("video", "url", "path", "bytes", "base64")
+
+
+@dataclass(frozen=True)
+class ChatOptions:
+    """
+    How media of a conversation are read.
+
+    Attributes:
+        load: False leaves every file closed and only plans the slots (`tokenize=False`).
+        frame: Default of a video part's `frame`: "middle", "first" or seconds.
+        num_frames: Default of a video part's `num_frames`; each frame is an image, all share the video's sound.
+        load_audio: Default of a video part's `load_audio`; False takes its frames alone.
+        sampling_rate: The rate at which a video's sound is read.
+        source_rate: The rate of arrays whose part has no `sampling_rate` of its own.
+        audio_token: Refused inside text; `None` lets it stand as ordinary text.
+    """
+
+    load: bool
+    frame: str | float
+    num_frames: int
+    load_audio: bool
+    sampling_rate: int | None
+    source_rate: int | None
+    audio_token: str | None
+
+
+def is_batched(conversation: Any) -> bool:
+    """Whether there are several conversations: a list of lists, or of objects that have `messages`."""
+    if not isinstance(conversation, (list, tuple)) or not conversation:
+        return False
+    return isinstance(conversation[0], (list, tuple)) or hasattr(conversation[0], "messages")
+
+
+def rewrite_conversations(conversations: Sequence[Any], options: ChatOptions) -> tuple[list[list[dict]], SoundPlan]:
+    """
+    Rewrite audio and video parts into image parts, one for each visual slot.
+
+    A video part becomes its frame(s); an audio part vanishes where the conversation has images, and becomes an image
+    part without picture where it has none. A video's sound belongs to its own frames; audio parts belong to the other
+    images: one for all of them, or one each, in order. `{"type": "audio", "audio": None}` marks a silent image.
+
+    A conversation is a list of messages, or an object with `messages`. Messages and their parts are dictionaries,
+    dataclasses or pydantic models, such as those of an OpenAI client.
+
+    Returns:
+        New conversations (the given ones are not changed) and the slots of each.
+
+    Raises:
+        ValueError: If the numbers of sounds and images do not fit, a part has no source, or a text holds the marker.
+        TypeError: If a message is neither a dictionary, nor a dataclass, nor a pydantic model.
+        MediaError: If a video cannot be read, or has no picture or no sound.
+    """
+    plan, rewritten = SoundPlan(), []
+    for index, conversation in enumerate(conversations):
+        where = f"conversation {index}"
+        rewritten.append(_rewrite(_plain_messages(conversation, where), plan, options, where))
+    return rewritten, plan
+
+
+def _plain_messages(conversation: Any, where: str) -> list[dict]:
+    messages = []
+    for index, given in enumerate(getattr(conversation, "messages", conversation)):
+        message = _plain(given)
+        if not isinstance(message, dict):
+            raise TypeError(
+                f"{where}: message {index} is a {type(given).__name__}; give a dictionary, a dataclass or a pydantic "
+                "model with `role` and `content`."
+            )
+        if isinstance(message.get("content"), (list, tuple)):
+            message["content"] = [_plain(part) for part in message["content"]]
+        messages.append(message)
+    return messages
+
+
+def _plain(value: Any) -> Any:
+    """A message or a part as a new dictionary; what it holds stays as it is, for that may be a clip or an array."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    return value.model_dump() if hasattr(value, "model_dump") else value
+
+
+def _rewrite(conversation: Sequence[dict], plan: SoundPlan, options: ChatOptions, where: str) -> list[dict]:
+    has_images = any(part.get("type") in ("image", "image_url", "video") for part in _parts(conversation))
+    slots: list[int | None] = []  # row of the sound; None where an audio part may fill it
+    audio: list[tuple[Any, int | None] | None] = []
+    messages = []
+    for message in conversation:
+        content = message.get("content")
+        if isinstance(content, str):
+            _check_text(content, options, where)
+        if not isinstance(content, (list, tuple)):
+            messages.append(dict(message))
+            continue
+        new_content: list[Any] = []
+        for part in content:
+            kind = part.get("type") if isinstance(part, dict) else None
+            if kind == "audio":
+                audio.append(_audio_source(part, options, where))
+                if not has_images:
+                    new_content.append({"type": "image"})
+            elif kind == "video":
+                frames, sound = _read_video(part, options, where)
+                new_content.extend(frames)
+                if sound is not None:
+                    plan.sounds.append(sound)
+                slots.extend([None if sound is None else len(plan.sounds) - 1] * len(frames))
+            else:
+                new_content.append(part)
+                if kind in ("image", "image_url"):
+                    slots.append(None)
+                elif kind == "text":
+                    _check_text(part.get("text"), options, where)
+        messages.append({**message, "content": new_content})
+    _pair(slots, audio, has_images, plan, where)
+    return messages
+
+
+def _parts(conversation: Sequence[dict]) -> list[dict]:
+    contents = [message.get("content") for message in conversation]
+    return [p for content in contents if isinstance(content, (list, tuple)) for p in content if isinstance(p, dict)]
+
+
+def _pair(
+    slots: list[int | None],
+    audio: list[tuple[Any, int | None] | None],
+    has_images: bool,
+    plan: SoundPlan,
+    where: str,
+) -> None:
+    """Add a conversation's slots to `plan`."""
+    free = [index for index, sound in enumerate(slots) if sound is None]
+    if has_images and not free and any(sound is not None for sound in audio):
+        raise ValueError(
+            f"{where}: {len(audio)} audio part{'s' * (len(audio) != 1)} beside videos that bring their own sound: 0 "
+            'images are left for them. Take the audio part out, or set "load_audio": False in the video part.'
+        )
+    rows = pair_sounds(len(free) if has_images else 0, audio, where)
+    plan.add(rows, audio, has_images)
+    if not has_images:
+        return
+    paired = dict(zip(free, plan.samples.pop(), strict=True))
+    plan.samples.append(
+        [paired[index] if sound is None else PairedSlot(True, sound) for index, sound in enumerate(slots)]
+    )
+
+
+def _check_text(text: Any, options: ChatOptions, where: str) -> None:
+    if options.audio_token is not None and isinstance(text, str) and options.audio_token in text:
+        raise ValueError(
+            f"{where}: {options.audio_token} in a text part: give the sound as a part of its own, "
+            '{"type": "audio", "path": ...}, without the marker.'
+        )
+
+
+def _audio_source(part: dict, options: ChatOptions, where: str) -> tuple[Any, int | None] | None:
+    source = _source(part, _AUDIO_KEYS, options, where)
+    if source is None:
+        return None
+    return source, part.get("sampling_rate", options.source_rate)
+
+
+def _source(part: dict, keys: Sequence[str], options: ChatOptions, where: str) -> Any:
+    key = next((key for key in keys if key in part), None)
+    if key is None:
+        if not options.load:
+            return _MISSING
+        raise ValueError(f"{where}: a part of type {part['type']!r} has no source: give one of {', '.join(keys)}.")
+    source = part[key]
+    if options.load and isinstance(source, str) and (key == "base64" or source.startswith("data:")):
+        return _decode(source, where)
+    return source
+
+
+def _decode(source: str, where: str) -> bytes:
+    try:
+        return base64.b64decode(source.rpartition("base64,")[2], validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"{where}: {source[:40]!r}... is not base64 ({error}).") from error
+
+
+def _read_video(part: dict, options: ChatOptions, where: str) -> tuple[list[dict], tuple[Any, int | None] | None]:
+    """Image parts of a video part, and its sound."""
+    source = _source(part, _VIDEO_KEYS, options, where)
+    count, with_sound = part.get("num_frames", options.num_frames), part.get("load_audio", options.load_audio)
+    check_int("num_frames", count, 1)
+    if not options.load:
+        return [{"type": "image"} for _ in range(count)], (_MISSING, None) if with_sound else None
+    clip = source
+    if not isinstance(source, Clip):
+        frame = part.get("frame", options.frame)
+        clip = read_clip(source, frame=frame, sampling_rate=options.sampling_rate, frames=count)
+    if clip.frame is None:
+        raise ValueError(f'{where}: {clip.path} has no video stream; give it as {{"type": "audio", ...}}.')
+    if with_sound and clip.waveform is None:
+        raise ValueError(
+            f'{where}: {clip.path} has no audio stream; set "load_audio": False in the video part, or give a frame as '
+            '{"type": "image", ...}.'
+        )
+    frames = clip.frames if count > 1 and clip.frames else (clip.frame,)
+    sound = (clip.waveform, clip.sampling_rate) if with_sound else None
+    return [{"type": "image", "image": frame} for frame in frames], sound
+
+
+def default_chat_template(tokenizer: Any, image_token: str) -> str:
+    """The template of a base that brings none: its tokenizer's if that one knows images, else LLaVA-1.5's."""
+    own = getattr(tokenizer, "chat_template", None)
+    # A tokenizer's template is often that of the text-only model, which has no place for images.
+    if isinstance(own, str) and "image" in own:
+        return own
+    template = Path(__file__).with_name("chat_template.jinja").read_text(encoding="utf-8")
+    return template.replace("<image>", image_token)
+
+
+__all__ = ["ChatOptions", "default_chat_template", "is_batched", "rewrite_conversations"]

@@ -1,0 +1,161 @@
+"""From paired slots and processed pictures to each slot's geometry, budget and number of tokens."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .geometry import SlotGeometry, count_visual_tokens, image_slot, largest_budget, sound_only_slot
+from .pairing import PairedSlot, SoundPlan
+
+
+def view_size(image_processor: Any) -> int:
+    """Pixels of a view's side, as the image processor is set up."""
+    crop = getattr(image_processor, "do_center_crop", False) and image_processor.crop_size is not None
+    size = dict(image_processor.crop_size if crop else image_processor.size)
+    return size.get("shortest_edge") or min(size["height"], size["width"])
+
+
+def slot_geometries(
+    slots: Sequence[PairedSlot], image_inputs: Mapping[str, Any], image_processor: Any, patch_size: int, anyres: bool
+) -> list[SlotGeometry]:
+    """
+    What each slot shows.
+
+    Args:
+        slots: In placeholder order; images are taken from `image_inputs` in turn.
+        image_inputs: What `image_processor` returned; empty without images.
+        image_processor: Knows the view size, and the pinpoints of LLaVA-1.6.
+        patch_size: Of the vision tower.
+        anyres: Whether the base is LLaVA-1.6.
+
+    Raises:
+        ValueError: If the processed views are not square.
+    """
+    geometries, row = [], 0
+    for slot in slots:
+        if not slot.has_image:
+            geometries.append(sound_only_slot(view_size(image_processor) // patch_size))
+            continue
+        height, width = np.shape(image_inputs["pixel_values"][row])[-2:]
+        if height != width:
+            raise ValueError(f"Views of {height}x{width} pixels: sound needs square ones; check size and crop_size.")
+        if anyres:
+            rows, columns = (int(value) for value in image_inputs["image_sizes"][row])
+            pinpoints = image_processor.image_grid_pinpoints
+            geometries.append(image_slot(height // patch_size, (rows, columns), pinpoints, height))
+        else:
+            geometries.append(image_slot(height // patch_size))
+        row += 1
+    return geometries
+
+
+def slot_token_counts(
+    slots: Sequence[PairedSlot],
+    geometries: Sequence[SlotGeometry],
+    budgets: Sequence[int],
+    *,
+    scope: str,
+    select_strategy: str,
+    sound_select_strategy: str,
+) -> list[int]:
+    """
+    Tokens of each slot.
+
+    Raises:
+        ValueError: If a sound would not reach the LLM at all.
+    """
+    counts = []
+    for index, (slot, geometry, budget) in enumerate(zip(slots, geometries, budgets, strict=True)):
+        sounding = slot.sound >= 0
+        count = count_visual_tokens(
+            geometry,
+            sounding=sounding,
+            budget=budget,
+            scope=scope,
+            select_strategy=select_strategy,
+            sound_select_strategy=sound_select_strategy,
+        )
+        if sounding and (count == 0 or (not slot.has_image and sound_select_strategy == "default")):
+            rest = "k=0 drops every patch" if slot.has_image else "there is no image whose patches it could choose"
+            raise ValueError(
+                f"slot {index}: sound_select_strategy='default' drops the sound's own row and {rest}, so the sound "
+                f"never reaches the LLM ({count} tokens). Use sound_select_strategy='full'."
+            )
+        counts.append(count)
+    return counts
+
+
+def check_truncation(found: Sequence[int], plan: SoundPlan, counts: Sequence[int], limit: int) -> None:
+    """
+    Args:
+        found: Image tokens in each tokenised sample.
+        plan: The slots of each sample.
+        counts: Tokens of each slot.
+        limit: The length that prompts were cut to.
+
+    Raises:
+        ValueError: If a sample lost image tokens, with the numbers.
+    """
+    remaining = iter(counts)
+    for index, (left, sample) in enumerate(zip(found, plan.samples, strict=True)):
+        expected = sum(next(remaining) for _ in sample)
+        if left != expected:
+            raise ValueError(
+                f"sample {index}: truncation to {limit} tokens would leave {left} of {expected} image tokens; raise "
+                "max_length or leave truncation out."
+            )
+
+
+def slot_budgets(
+    sound_top_k: Any, plan: SoundPlan, geometries: Sequence[SlotGeometry], scope: str, default: int
+) -> list[int]:
+    """
+    `k` of each slot.
+
+    Args:
+        sound_top_k: An int for all slots, a flat list of one per slot of the batch, or a list of lists per sample.
+            `None`, alone or in a list, takes the default.
+        plan: The slots; values of silent ones are not looked at.
+        geometries: One per slot.
+        scope: `patch_budget_scope`.
+        default: The processor's own `k`; a slot that has fewer patches takes all of them.
+
+    Returns:
+        One `k` per slot, -1 where it is silent.
+
+    Raises:
+        ValueError: If the number of values is wrong, or one is not an int in range, naming it, the range and the slot.
+    """
+    if hasattr(sound_top_k, "tolist"):
+        sound_top_k = sound_top_k.tolist()
+    slots, shared = plan.slots, not isinstance(sound_top_k, (list, tuple))
+    values = [sound_top_k] * len(slots) if shared else list(sound_top_k)
+    if any(isinstance(value, (list, tuple)) for value in values):
+        sizes = [len(value) if isinstance(value, (list, tuple)) else 1 for value in values]
+        if sizes != [len(sample) for sample in plan.samples]:
+            raise ValueError(
+                f"sound_top_k has {sizes} values per sample, the samples have {[len(s) for s in plan.samples]} slots."
+            )
+        values = [k for value in values for k in (value if isinstance(value, (list, tuple)) else [value])]
+    if len(values) != len(slots):
+        raise ValueError(f"sound_top_k has {len(values)} values for {len(slots)} slots: pass an int, or one per slot.")
+    budgets = []
+    for index, (slot, value, geometry) in enumerate(zip(slots, values, geometries, strict=True)):
+        if slot.sound < 0:
+            budgets.append(-1)
+            continue
+        largest = largest_budget(geometry, scope)
+        if value is None:
+            value = min(default, largest)
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+            raise ValueError(f"sound_top_k={value!r}: must be an int in 0..{largest} (slot {index}).")
+        if shared and scope == "image" and not slot.has_image:
+            value = min(value, largest)  # meant for the images' larger range; without an image it makes no difference
+        if not 0 <= value <= largest:
+            raise ValueError(f"sound_top_k={value}: must be in 0..{largest}, the patches of slot {index}.")
+        budgets.append(int(value))
+    return budgets
+
+
+__all__ = ["check_truncation", "slot_budgets", "slot_geometries", "slot_token_counts", "view_size"]

@@ -1,0 +1,168 @@
+"""Media files and a dual encoder in; one vector per sound and per picture out, in the order of the files."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..modeling.modeling_soundclip import SoundClipModel
+from ..modeling.processing_soundclip import SoundClipProcessor
+from .embedding_store import Block, EmbeddingStore, Entry
+from .reading import Read, Reading, Source, read_source
+
+READERS = 2
+# A batch of long sounds is padded to the longest of them.
+SECONDS_AT_A_TIME = 1200
+FLUSH_FILES, FLUSH_SECONDS = 256, 20.0
+
+log = logging.getLogger("soundclip_hf.retrieval")
+
+
+@dataclass(frozen=True)
+class Dual:
+    """
+    A dual encoder with its processor.
+
+    Attributes:
+        settings: What embeddings depend on, by name; JSON values.
+    """
+
+    model: SoundClipModel
+    processor: SoundClipProcessor
+    settings: dict[str, Any]
+
+    @property
+    def rate(self) -> int:
+        """Of the sounds, in Hz."""
+        return self.processor.feature_extractor.sampling_rate
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What became of a file: an entry with its vectors `(dim,)`, fp32 on the CPU, or an error."""
+
+    source: Source
+    entry: Entry | None = None
+    audio: Tensor | None = None
+    image: Tensor | None = None
+    error: str | None = None
+
+
+def embed_files(
+    sources: Sequence[Source], dual: Dual, how: Reading, batch_size: int, normalize: bool
+) -> Iterator[Embedded]:
+    """Read files ahead, embed them in batches; one that fails costs the others nothing."""
+    batches = deque(sources[start : start + batch_size] for start in range(0, len(sources), batch_size))
+    with ThreadPoolExecutor(READERS) as pool:
+        reading: deque[Any] = deque()
+        while batches or reading:
+            while batches and len(reading) < 2:
+                batch = batches.popleft()
+                reading.append([(source, pool.submit(read_source, source, how, dual.rate)) for source in batch])
+            outcomes: dict[str, Embedded] = {}
+            read: list[Read] = []
+            batch = reading.popleft()
+            for source, future in batch:
+                try:
+                    read.append(future.result())
+                except Exception as error:
+                    log.debug("%s", source.name, exc_info=True)
+                    outcomes[source.name] = Embedded(source, error=_naming(source, error))
+            outcomes |= {done.source.name: done for done in _embed_batch(read, dual, normalize)}
+            yield from (outcomes[source.name] for source, _ in batch)
+
+
+def store_all(
+    rows: Iterable[Embedded], store: EmbeddingStore, settings: dict[str, Any]
+) -> Generator[Embedded, None, None]:
+    """Pass on what comes, and put it on disk every few seconds."""
+    held: list[Embedded] = []
+    last = time.monotonic()
+    try:
+        for row in rows:
+            if row.error is None:
+                held.append(row)
+            if held and (len(held) >= FLUSH_FILES or time.monotonic() - last > FLUSH_SECONDS):
+                store.add(_block(held, settings))
+                held, last = [], time.monotonic()
+            yield row
+    finally:
+        if held:
+            store.add(_block(held, settings))
+
+
+def _embed_batch(read: Sequence[Read], dual: Dual, normalize: bool) -> list[Embedded]:
+    if not read:
+        return []
+    try:
+        sounds = [one for one in read if one.sound is not None]
+        heard = dict(zip((one.source.name for one in sounds), _embed_sounds(sounds, dual, normalize)))
+        seen: dict[str, Tensor] = {}
+        for count in {len(one.pictures) for one in read} - {0}:
+            shown = [one for one in read if len(one.pictures) == count]
+            seen |= dict(zip((one.source.name for one in shown), _embed_pictures(shown, dual, normalize)))
+    except Exception as error:
+        log.debug("%s", ", ".join(one.source.name for one in read), exc_info=True)
+        if len(read) == 1:
+            return [Embedded(read[0].source, error=_naming(read[0].source, error))]
+        # One of them spoils the batch (or all of them are too much for the memory).
+        return [done for one in read for done in _embed_batch([one], dual, normalize)]
+    return [Embedded(one.source, one.entry, heard.get(one.source.name), seen.get(one.source.name)) for one in read]
+
+
+def _embed_sounds(read: Sequence[Read], dual: Dual, normalize: bool) -> list[Tensor]:
+    groups: list[list[np.ndarray]] = []
+    for one in read:
+        sound: Any = one.sound
+        longest = max([len(sound), *map(len, groups[-1])]) if groups else 0
+        if groups and longest * (len(groups[-1]) + 1) <= SECONDS_AT_A_TIME * dual.rate:
+            groups[-1].append(sound)
+        else:
+            groups.append([sound])
+    vectors: list[Tensor] = []
+    for group in groups:
+        inputs = dual.processor(audio=group, sampling_rate=dual.rate, return_tensors="pt").to(dual.model.device)
+        with torch.inference_mode():
+            vectors += _finished(dual.model.get_audio_features(**inputs).pooler_output, normalize)
+    return vectors
+
+
+def _embed_pictures(read: Sequence[Read], dual: Dual, normalize: bool) -> list[Tensor]:
+    pictures = [one.pictures if len(one.pictures) > 1 else one.pictures[0] for one in read]
+    inputs = dual.processor(images=pictures, return_tensors="pt").to(dual.model.device)
+    with torch.inference_mode():
+        features = dual.model.get_image_features(**inputs).pooler_output
+    if not torch.isfinite(features).all():
+        raise ValueError("the picture's embedding is not finite; try --dtype float32")
+    return _finished(features, normalize)
+
+
+def _finished(features: Tensor, normalize: bool) -> list[Tensor]:
+    features = features.float()
+    return list((F.normalize(features, dim=-1) if normalize else features).cpu())
+
+
+def _block(rows: Sequence[Embedded], settings: dict[str, Any]) -> Block:
+    width = next(len(vector) for row in rows for vector in (row.audio, row.image) if vector is not None)
+    sounds = [row.audio for row in rows if row.audio is not None]
+    pictures = [row.image for row in rows if row.image is not None]
+    vectors = [torch.stack(held) if held else torch.empty(0, width) for held in (sounds, pictures)]
+    return Block([row.entry for row in rows if row.entry is not None], vectors[0], vectors[1], settings)
+
+
+def _naming(source: Source, error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if not (isinstance(error, (ValueError, OSError)) and text):
+        text = f"{type(error).__name__}: {text}"
+    return text if source.name in text or source.path in text else f"{source.name}: {text}"
+
+
+__all__ = ["Dual", "Embedded", "embed_files", "store_all"]

@@ -1,0 +1,139 @@
+"""Settings as YAML reads them in; a dataclass out, or an error that names the setting and the nearest one."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+T = TypeVar("T")
+
+
+CONFIG_FOLDERS = (Path(__file__).parents[0] / "configs", Path(__file__).parents[2] / "configs")
+
+
+class SettingError(ValueError):
+    """A setting that does not exist or does not fit; the message names it, its value and the fix."""
+
+
+def read_settings(kind: type[T], values: Any, where: str = "") -> T:
+    """Make a dataclass of nested mappings.
+
+    Args:
+        kind: A dataclass whose fields are str, int, float, bool, `X | None`, `tuple[X, ...]`, `dict[str, X]`, Any or
+            such dataclasses.
+        where: Name of the place, for messages: "judge" or "annotate.video".
+
+    Raises:
+        SettingError: An unknown name, a value of another type, or what the class itself raises.
+    """
+    if not isinstance(values, Mapping):
+        raise SettingError(f"{where or 'the configuration'}={values!r}: holds no settings; write lines of name: value")
+    hints = typing.get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    made = {}
+    for name, value in values.items():
+        place = f"{where}.{name}" if where else str(name)
+        if name not in names:
+            near = get_close_matches(str(name), names, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+            raise SettingError(f"{place}: unknown setting; {hint}")
+        made[name] = _value(hints[name], value, place)
+    try:
+        return kind(**made)
+    except (TypeError, ValueError) as error:
+        raise SettingError(f"{where}: {error}" if where else str(error)) from error
+
+
+def override(values: dict[str, Any], path: str, value: Any) -> None:
+    """Put a value into nested mappings: "judge.server.model" is the key of a key of a key.
+
+    Raises:
+        SettingError: Something on the way is no mapping.
+    """
+    *parents, last = path.split(".")
+    for done, name in enumerate(parents):
+        below = values.get(name)
+        if below is None:
+            below = values[name] = {}
+        if not isinstance(below, dict):
+            raise SettingError(f"{path}: {'.'.join(parents[: done + 1])} is {below!r}, which has no settings")
+        values = below
+    values[last] = value
+
+
+def _value(hint: Any, value: Any, place: str) -> Any:
+    if hint is Any:
+        return value
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in parts:
+            return None
+        (inner,) = [part for part in parts if part is not type(None)]
+        return _value(inner, value, place)
+    if dataclasses.is_dataclass(hint):
+        return read_settings(typing.cast(type, hint), value, place)
+    if origin is tuple:
+        entries = value if isinstance(value, (list, tuple)) else [value]
+        return tuple(_value(parts[0], entry, place) for entry in entries)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise SettingError(f"{place}={value!r}: write a mapping")
+        return {str(key): _value(parts[1], entry, f"{place}.{key}") for key, entry in value.items()}
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is float and number:
+        return float(value)
+    if hint is float and isinstance(value, str):
+        try:  # YAML 1.1 takes 1e-5 for text
+            return float(value)
+        except ValueError:
+            pass
+    if hint is not float and isinstance(value, hint) and not (hint is int and not number):
+        return value
+    wanted = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}.get(hint, str(hint))
+    raise SettingError(f"{place}={value!r}: write {wanted}")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """
+    Raises:
+        SettingError: If the file is no YAML mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(values, dict):
+        raise SettingError(f"{path}: holds no settings; write lines of name: value")
+    return values
+
+
+def find_config(name: str | Path) -> Path:
+    """
+    The file of a path, or of a name such as "align/whisperclip" of the configurations that come with the package.
+
+    Raises:
+        SettingError: If there is none; it lists those that there are.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    known: dict[str, Path] = {}
+    for folder in CONFIG_FOLDERS:
+        for file in sorted(folder.rglob("*.yaml")):
+            known.setdefault(file.relative_to(folder).with_suffix("").as_posix(), file)
+    short = str(name).removeprefix("configs/").removesuffix(".yaml")
+    if short in known:
+        return known[short]
+    near = get_close_matches(short, known, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}"
+    raise SettingError(f"config {str(name)!r}: no such file or name; {hint}")
+
+
+__all__ = ["CONFIG_FOLDERS", "SettingError", "find_config", "override", "read_config", "read_settings"]
