@@ -7,15 +7,26 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import urlsplit
 
+# fmt: off
 SOUNDS = frozenset(
-    ".aac .ac3 .aif .aiff .amr .caf .flac .m4a .m4b .mka .mp2 .mp3 .oga .ogg .opus .wav .wma".split()
+    {
+        ".aac", ".ac3", ".aif", ".aiff", ".amr", ".caf", ".flac", ".m4a", ".m4b", ".mka", ".mp2", ".mp3", ".oga",
+        ".ogg", ".opus", ".wav", ".wma",
+    }
 )
 PICTURES = frozenset(
-    ".apng .avif .bmp .gif .heic .jfif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split()
+    {
+        ".apng", ".avif", ".bmp", ".gif", ".heic", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff",
+        ".webp",
+    }
 )
 CLIPS = frozenset(
-    ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()
+    {
+        ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts",
+        ".webm", ".wmv",
+    }
 )
+# fmt: on
 
 
 def kind_of(source: str) -> Literal["audio", "image", "video"]:

@@ -9,8 +9,8 @@ from ave2_rows import rows
 from soundclip_hf.data.ave2.schema import SCORES
 from soundclip_hf.data.ave2.shards import write_shards
 from soundclip_hf.data.ave2.tables import write_parquet
-from soundclip_hf.files import sha256
 from soundclip_hf.data.stats.rating_sheet import SHEET_COLUMNS
+from soundclip_hf.files import sha256
 
 pytest.importorskip("pyarrow")
 

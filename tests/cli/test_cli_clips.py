@@ -5,8 +5,8 @@ import json
 import pytest
 
 from soundclip_hf.cli.describe.items import items_of_arguments, read_manifest
-from soundclip_hf.media_kinds import kind_of
 from soundclip_hf.cli.output import CliError, UsageError
+from soundclip_hf.media_kinds import kind_of
 
 
 @pytest.mark.parametrize(

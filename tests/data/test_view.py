@@ -13,8 +13,8 @@ from media_files import grey_frames, tone, write_media
 from soundclip_hf.data.ave2.schema import complete
 from soundclip_hf.data.ave2.shards import write_shards
 from soundclip_hf.data.ave2.tables import read_rows, write_parquet
-from soundclip_hf.files import sha256
 from soundclip_hf.data.viewer.view import write_page
+from soundclip_hf.files import sha256
 
 pytest.importorskip("pyarrow")
 EVIL = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>\u2028'\"&"

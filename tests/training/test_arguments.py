@@ -105,5 +105,5 @@ def test_every_config_parses_and_opens_with_its_header(file):
 
 def test_names_of_configs_work_without_a_clone():
     assert find_config("align/whisperclip").name == "whisperclip.yaml"
-    with pytest.raises(ArgumentsError, match="did you mean 'align/whisperclip'"):
+    with pytest.raises(SettingError, match="did you mean 'align/whisperclip'"):
         find_config("align/whisprclip")

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from ..retrieval.reading import Source
 
 
-
-
 def index(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Searched with its folders for media files.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The index, a folder.")],
@@ -121,8 +119,8 @@ def index(
 
 def _walk(folder: Path, out: Path) -> "list[Source]":
     """The media files below a folder, in order of their names relative to it."""
-    from ..retrieval.reading import Source
     from ..media_kinds import CLIPS, PICTURES, SOUNDS
+    from ..retrieval.reading import Source
 
     endings, skipped = SOUNDS | PICTURES | CLIPS, out.resolve()
     found = []

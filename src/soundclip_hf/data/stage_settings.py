@@ -7,12 +7,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ..files import sha256
 from .annotation.caption_tables import read_captions
 from .annotation.captioning import AudioCaptioning, Captioning, VideoCaptioning
 from .annotation.rubric import MediaRubric, Rubric
 from .build.config import BuildConfig
 from .clips.segment import VERSION as CUT_VERSION
-from ..files import sha256
 from .inference.media_parts import Reading
 from .inference.server_settings import ServerSettings
 

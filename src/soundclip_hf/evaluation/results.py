@@ -1,11 +1,12 @@
 """A measurement as data: numbers, their error bars and what they were measured with, written to and read from JSON."""
 
 import json
-import os
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from ..files import write_text
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,7 @@ class EvalResult:
         path = Path(path)
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n"
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        write_text(path, text)
 
     @classmethod
     def load(cls, path: str | Path) -> "EvalResult":

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..data.ave2.hub_access import HubAccessError, explained
 from ..data.ave2.shards import MANIFEST, read_manifest
-from ..files import sha256
 from ..extras import require
+from ..files import sha256
 from .ave2_card import ave2_card
 
 if TYPE_CHECKING:

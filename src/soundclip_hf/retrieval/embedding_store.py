@@ -14,6 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..files import replacing
+
 FORMAT = "soundclip_embeddings"
 BLOCK_FILES = 8192
 
@@ -96,11 +98,10 @@ def write_block(path: Path, block: Block) -> None:
         "image": block.image.float().contiguous(),
         "entries": torch.from_numpy(np.frombuffer(entries, np.uint8).copy()),
     }
-    temporary = path.with_name(f".{path.name}.tmp")
-    save_file(tensors, temporary, metadata={"format": "pt", FORMAT: "1", "settings": json.dumps(block.settings)})
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with replacing(path) as partial:
+        save_file(tensors, partial, metadata={"format": "pt", FORMAT: "1", "settings": json.dumps(block.settings)})
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def read_block(path: Path) -> Block:

@@ -108,9 +108,8 @@ def load_picture(name: str, source: str) -> Image.Image:
     except FileNotFoundError as error:
         raise MediaError(f"{name}: no such file; pass a picture") from error
     except (OSError, ValueError) as error:
-        raise MediaError(
-            f"{name}: cannot be read as a picture ({' '.join(str(error).split()) or type(error).__name__}); it is corrupt or something else"
-        ) from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise MediaError(f"{name}: cannot be read as a picture ({reason}); it is corrupt or something else") from error
 
 
 def unchanged(source: Source, entry: Entry | None) -> bool:

@@ -11,10 +11,11 @@ import torch
 from transformers import HfArgumentParser, TrainingArguments
 
 from ..extras import require
-from ..settings import SettingError, find_config, read_config
 from ..losses import loss_terms
 from ..modeling.audio_encoders.whisperclip.configuration_whisperclip import LayerFusion
+from ..settings import SettingError, find_config, read_config
 from .trainer_packages import check_integrations, check_trackers
+
 
 # In the wheel, and in a source checkout.
 class ArgumentsError(SettingError):

@@ -1,7 +1,6 @@
 """Which run a folder holds and how far it came: the settings of a run and its last whole checkpoint."""
 
 import json
-import os
 import re
 import shutil
 import zipfile
@@ -10,6 +9,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from ..files import write_text
 from .arguments import ArgumentsError
 
 SETTINGS_NAME = "alignment.json"
@@ -46,9 +46,7 @@ def claim(folder: str | Path, settings: dict[str, Any], overwrite: bool) -> None
                 f"{now.get(other[0])!r}); choose another folder, or --overwrite"
             )
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, text + "\n")
 
 
 def _is_whole(folder: Path, processes: int) -> bool:

@@ -26,9 +26,8 @@ def stats(
         require("pyarrow", *(["matplotlib"] if plot is not None else []), what="soundclip ave2 stats")
 
         from ...data.ave2.tables import read_batches
-
-        from ...files import replacing
         from ...data.stats.statistics import COLUMNS, PAPER, statistics
+        from ...files import replacing
 
         counted = statistics(read_batches(table, COLUMNS))
         report = finite(counted.report())

@@ -1,7 +1,6 @@
 """`soundclip ave2 segment`: videos to clips."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Container, Iterable
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ...files import write_text
 from ..output import FAILED, CliError, UsageError, note, reporting, result, with_progress
 
 Table = Annotated[Path, typer.Argument(help="A .parquet, .jsonl or the authors' .json file, or a folder of them.")]
@@ -90,9 +90,7 @@ def _lines_of_others(table: Path, videos: Container[str]) -> list[str]:
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 __all__ = ["Debug", "Json", "Table", "check_media", "segment"]

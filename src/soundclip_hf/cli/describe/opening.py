@@ -8,7 +8,7 @@ from PIL import Image
 
 from ...media import load_sound, read_clip
 from ...retrieval.reading import load_picture
-from ..output import CliError, one_line
+from ..output import CliError
 from .items import Item
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ...files import write_text
 from .schema import features
 from .shard_series import Limits, OtherRowsError, Series, Shard, shard_json
 from .subsets import SUBSETS
@@ -137,11 +138,4 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path}: cannot be read ({error}); write the shards again") from error
 
 
-def write_text(path: Path, text: str) -> None:
-    """The file appears whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
-
-
-__all__ = ["MANIFEST", "Staging", "read_manifest", "write_text"]
+__all__ = ["MANIFEST", "Staging", "read_manifest"]

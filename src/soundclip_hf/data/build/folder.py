@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...files import sha256
-from ...files import read_json, write_json
+from ...files import read_json, sha256, write_json
 from .config import STAGES
 
 WHOLE = "all"

@@ -8,10 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ...files import read_json
 from ..ave2.shards import MANIFEST, write_shards
 from ..ave2.tables import read_rows, write_parquet
 from ..stage_settings import identity
-from ...files import read_json
 from .config import STAGES, BuildConfig
 from .folder import WHOLE, BuildError, BuildFolder
 from .stages import base as stage_work

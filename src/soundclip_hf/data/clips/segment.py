@@ -16,9 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ...files import write_text
 from ...media import MediaError
 from ..pool import Crashed, run
-from ...files import write_text
 from .clip_stream import ClipStream
 from .cuts import REASONS, Cut, Cutting, Job, Reject, Segment, read_record, records
 from .transcoding import check_backend, find_ffmpeg

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ...extras import require
-from ..ave2.schema import MEDIA_STATUS
 from ...files import replacing
+from ..ave2.schema import MEDIA_STATUS
 from ..ave2.upstream import read_array
 from .manifest import AVManifest, Entry, from_entries
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...extras import require
-from ..ave2.schema import DIMENSIONS, MAX_SCORE
 from ...files import replacing
+from ..ave2.schema import DIMENSIONS, MAX_SCORE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from ...files import replacing
 from ..ave2.schema import LABELS, MAX_SCORE, SCORES, SEGMENT_TYPES
 from ..ave2.tables import read_batches, read_rows
-from ...files import replacing
 
 # Captions and the judge's scores and lists stay out: a rater who has read them does not rate on their own.
 SHOWN = ("sample_id", "youtube_id", "youtube_start_time", "youtube_end_time")

@@ -17,6 +17,7 @@ from typing import Any
 import av
 import numpy as np
 
+from ...files import replacing
 from ..ave2.schema import SECONDS, complete
 from .pictures import COLOURS, PLACES, Thing, draw, random_thing
 from .shapes import SILENT, SOUNDING
@@ -166,29 +167,27 @@ def write_mp4(path: str | os.PathLike[str], scenes: Sequence[Scene], *, size: in
     if size < 16 or size % 2:
         raise ValueError(f"size={size}: H.264 needs an even number of pixels, at least 16")
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.tmp.mp4")
     frames = round(SECONDS * fps)
-    try:
-        with av.open(str(temporary), "w", options={"movflags": "+faststart"}) as container:
-            # One thread: the number of threads changes what x264 writes.
-            video: Any = container.add_stream("libx264", rate=fps, options={"crf": "23", "threads": "1"})
-            video.width, video.height, video.pix_fmt = size, size, "yuv420p"
-            audio: Any = container.add_stream("aac", rate=RATE, layout="mono")
-            audio.bit_rate = 64_000
-            for number, shown in enumerate(scenes):
-                for step in range(frames):
-                    drift = 0.02 * np.sin(2 * np.pi * (step - frames // 2) / frames)
-                    frame = av.VideoFrame.from_ndarray(shown.draw(size, float(drift)), format="rgb24")
-                    frame.pts = number * frames + step
-                    container.mux(video.encode(frame))
-                block = av.AudioFrame.from_ndarray(np.ascontiguousarray(shown.sound)[None], "fltp", "mono")
-                block.sample_rate, block.pts = RATE, number * len(shown.sound)
-                container.mux(audio.encode(block))
-            container.mux(video.encode())
-            container.mux(audio.encode())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        replacing(path) as partial,
+        av.open(str(partial), "w", "mp4", options={"movflags": "+faststart"}) as container,
+    ):
+        # One thread: the number of threads changes what x264 writes.
+        video: Any = container.add_stream("libx264", rate=fps, options={"crf": "23", "threads": "1"})
+        video.width, video.height, video.pix_fmt = size, size, "yuv420p"
+        audio: Any = container.add_stream("aac", rate=RATE, layout="mono")
+        audio.bit_rate = 64_000
+        for number, shown in enumerate(scenes):
+            for step in range(frames):
+                drift = 0.02 * np.sin(2 * np.pi * (step - frames // 2) / frames)
+                frame = av.VideoFrame.from_ndarray(shown.draw(size, float(drift)), format="rgb24")
+                frame.pts = number * frames + step
+                container.mux(video.encode(frame))
+            block = av.AudioFrame.from_ndarray(np.ascontiguousarray(shown.sound)[None], "fltp", "mono")
+            block.sample_rate, block.pts = RATE, number * len(shown.sound)
+            container.mux(audio.encode(block))
+        container.mux(video.encode())
+        container.mux(audio.encode())
 
 
 __all__ = [

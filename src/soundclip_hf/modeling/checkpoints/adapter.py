@@ -11,6 +11,7 @@ from torch import nn
 from transformers import PreTrainedConfig
 from transformers.utils import cached_file
 
+from ...files import replacing
 from ..configuration_soundclip import SoundLlavaConfig
 from .adapter_parts import (
     ADAPTER_NAME,
@@ -152,11 +153,10 @@ class AdapterLoadingMixin:
         config.vision_fingerprint = fingerprint(backbone.vision_tower, config.vision_feature_layer)
         config.architectures = [type(self).__name__]
         config.dtype = getattr(self, "dtype", None)
-        temporary = folder / f".{ADAPTER_NAME}.tmp"
         tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in adapter_tensors(backbone, config).items()}
-        save_file(tensors, temporary, metadata={"format": "pt"})
-        config.save_pretrained(folder)
-        os.replace(temporary, folder / ADAPTER_NAME)
+        with replacing(folder / ADAPTER_NAME) as partial:
+            save_file(tensors, partial, metadata={"format": "pt"})
+            config.save_pretrained(folder)
 
 
 def _spare_small_parts(quantization_config: Any) -> Any:
