@@ -14,7 +14,7 @@ test: $(VENV)/.installed  ## Offline tests on CPU
 	$(BIN)/python -m pytest -n auto
 
 test-slow: $(VENV)/.installed  ## Also the tests that take minutes or fetch an sdist from the package index
-	-$(BIN)/python tests/shared_transformers.py
+	-$(BIN)/python tests/support/shared_transformers.py
 	$(BIN)/python -m pytest -n auto -m slow
 
 test-gpu: $(VENV)/.installed

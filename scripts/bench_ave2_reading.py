@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 
 from media_files import write_media
 

@@ -170,5 +170,7 @@ for patches, dim in ((576, 1024), (37, 72)):
 torch.cuda.synchronize()
 """
     command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[1] / "support", capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout[-3000:]

@@ -5,8 +5,8 @@ import pytest
 import torch
 from media_files import tone, write_media
 from rounding import assert_equal_inputs
-from test_every_encoder import ENCODERS
-from test_modeling_soundclip import tiny_dual
+from tiny_dual import tiny_dual
+from tiny_encoders import ENCODERS
 from tiny_models import VARIANTS
 from tiny_processors import picture, sound, tiny_feature_extractor, tiny_image_processor, tiny_sound_processor
 from transformers import AutoProcessor, CLIPImageProcessor

@@ -71,7 +71,7 @@ print(json.dumps(told))
 def test_a_push_that_is_killed_goes_on(tmp_path):
     with serve() as hub:
         hub.part = 16_000  # so that files go in parts, and kills fall between them
-        told = client(hub.url, tmp_path / "home", DRIVER, tmp_path, Path(__file__).parents[1])
+        told = client(hub.url, tmp_path / "home", DRIVER, tmp_path, Path(__file__).parents[1] / "support")
     *kills, before, after = told
     assert {one["code"] for one in kills} == {-9}
     assert (before["code"], after["code"]) == (0, 0)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-FOLDER = Path(__file__).resolve().parents[1] / "requirements"
+FOLDER = Path(__file__).resolve().parents[2] / "requirements"
 LOCKS = (FOLDER / "locked.txt", FOLDER / "lowest.txt")
 
 

@@ -1,7 +1,7 @@
 """
 The test classes that transformers shares among its models, from the sdist of the installed version (no wheel has them).
 
-`python tests/shared_transformers.py` fetches the sdist into `.cache/`; the tests only look there.
+`python tests/support/shared_transformers.py` fetches the sdist into `.cache/`; the tests only look there.
 """
 
 import functools
@@ -18,7 +18,7 @@ from unittest import mock
 
 import pytest
 
-CACHE = Path(__file__).resolve().parents[1] / ".cache"
+CACHE = Path(__file__).resolve().parents[2] / ".cache"
 NAME = f"transformers-{version('transformers')}"
 PACKAGE = "transformers_shared_tests"  # not `tests`: that name would shadow other packages' tests
 NEEDED = "test_modeling_common.py"

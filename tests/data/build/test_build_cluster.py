@@ -88,7 +88,7 @@ def test_slurm_scripts(world, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_the_launch_script_queues_all_stages(world, tmp_path, monkeypatch):
     stand_in_for_slurm(tmp_path, monkeypatch)
-    script = Path(__file__).resolve().parents[2] / "scripts" / "slurm" / "build_ave2.sh"
+    script = Path(__file__).resolve().parents[3] / "scripts" / "slurm" / "build_ave2.sh"
     monkeypatch.setenv("VENV", str(Path(sys.executable).parents[1]))
     monkeypatch.setenv("TASKS", "2")
     command = ["bash", str(script), f"videos={world[0]}", f"out={tmp_path}/out", "videos_per_shard=1"]

@@ -22,7 +22,7 @@ from transformers.processing_utils import TextKwargs
 from soundclip_hf.media import MediaError, read_clip
 
 VARIANTS = ("llava", "llava_next")
-CLIPS = Path(__file__).resolve().parents[3] / "shared" / "clips"
+CLIPS = Path(__file__).resolve().parents[4] / "shared" / "clips"
 # In the manner of llava-1.5-7b-hf: all images of a message first, then its texts, each with a blank.
 TEMPLATE = (
     "{% for message in messages %}{{ message['role'].upper() + ': ' }}"
