@@ -22,7 +22,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # These get an object of the package from their caller, who has it then.
 GIVEN = {"data/statistics.py", "data/shard_series.py"}
-# `data/build_needs.py` asks for these.
+# `data/build/needs.py` asks for these.
 ELSEWHERE = {"data/build_cluster.py": {"datatrove", "ray"}}
 # Imported under a name other than that of the distribution.
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}

@@ -14,10 +14,11 @@ from soundclip_hf.data.annotation.rubric import PROMPT_ID, MediaRubric, Rubric
 from soundclip_hf.data.ave2.subsets import split_of
 from soundclip_hf.data.ave2.tables import read_rows
 from soundclip_hf.data.ave2.validation import validate
-from soundclip_hf.data.build.config import STAGES, BuildConfig
+from soundclip_hf.data.build.config import BuildConfig
 from soundclip_hf.data.build.folder import BuildError, BuildFolder
 from soundclip_hf.data.build.local import build, prepare, run_stage
 from soundclip_hf.data.build.perform import is_done, perform, shards_of
+from soundclip_hf.data.build.stages import STAGES
 from soundclip_hf.data.clips.cuts import Cut, Reject
 from soundclip_hf.data.pool import Crashed
 from soundclip_hf.settings import SettingError, read_settings
@@ -78,7 +79,7 @@ def built(world, tmp_path):
         def run(*stages, restart=None, retry=False, **changes):
             config = settings(folder, tmp_path / "out", asked.url, **changes)
             made = []
-            for stage in prepare(config, stages or STAGES[:5], restart, retry):
+            for stage in prepare(config, stages or [*STAGES][:5], restart, retry):
                 for shard in shards_of(config, stage):
                     if is_done(config, stage, shard) is None:
                         perform(shard, config, stage)
@@ -139,7 +140,7 @@ def test_new_videos_get_shards_of_their_own(built, world, tmp_path):
     count = len(asked.bodies)
     (few / "long0.mp4").symlink_to(world[0] / "long0.mp4")
     made = run(videos=[str(few)])
-    assert made == [*((stage, "00002") for stage in STAGES[:4]), ("shard", "all")]
+    assert made == [*((stage, "00002") for stage in [*STAGES][:4]), ("shard", "all")]
     assert len(asked.bodies) == count + 2 * 3
     # Once it is cut, nobody needs the video; before, its absence is an error.
     (few / "long1.mp4").unlink()

@@ -6,7 +6,7 @@ from without_extras import BLOCKED, block
 from soundclip_hf.data.build.config import BuildConfig
 from soundclip_hf.data.build.folder import BuildError
 from soundclip_hf.data.build.local import build
-from soundclip_hf.data.build_needs import check_needs
+from soundclip_hf.data.build.needs import check_needs
 from soundclip_hf.extras import NotInstalledError
 from soundclip_hf.settings import read_settings
 

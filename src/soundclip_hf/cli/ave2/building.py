@@ -42,9 +42,10 @@ def build(
     made again, from the answers that are known.
     """
     with reporting(debug):
-        from ...data.build.config import STAGES, read_build_config
+        from ...data.build.config import read_build_config
         from ...data.build.folder import BuildError
         from ...data.build.local import build as run
+        from ...data.build.stages import STAGES
         from ...data.inference.client import ServerError
         from ...settings import SettingError
 
@@ -83,9 +84,8 @@ def subset(
     with reporting(debug):
         require("datasets", "pyarrow", what="soundclip ave2 subset")
 
-        from ...data.ave2.subsets import SUBSETS
+        from ...data.ave2.subsets import SUBSETS, selected
         from ...data.ave2.tables import write_parquet
-        from ...data.build.stages.base import selected
 
         if keep not in SUBSETS:
             raise UsageError(f"--keep {keep}: give one of {', '.join(SUBSETS)}")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+from .validation import faults
 
 # `[column, operator, value]`, all of which must hold: the form of `filters:` in a dataset card and of pyarrow.
 # The thresholds of the last two follow from their names; the paper (section 2.3) only says that subsets can be made.
@@ -81,4 +84,25 @@ def split_of(youtube_id: str, shares: Mapping[str, float] | None = None) -> str:
     return name
 
 
-__all__ = ["SUBSETS", "filters", "matches", "split_of", "subset_keys"]
+def selected(
+    rows: Iterable[Mapping[str, Any]], keep: str, inclusive: bool, eval_share: float, counts: Counter[str]
+) -> Iterator[dict[str, Any]]:
+    """Rows of a subset, each with the split of its video.
+
+    Raises:
+        ValueError: A row breaks the schema, with all its reasons.
+    """
+    conditions = filters(keep, inclusive=inclusive)
+    shares = {"train": 1 - eval_share, "eval": eval_share}
+    for row in rows:
+        if reasons := faults(row):
+            raise ValueError(f"{row.get('sample_id')}: {'; '.join(reasons)}")
+        if not matches(row, conditions):
+            counts["left out"] += 1
+            continue
+        split = split_of(row["youtube_id"], shares)
+        counts[split] += 1
+        yield {**row, "split": split}
+
+
+__all__ = ["SUBSETS", "filters", "matches", "selected", "split_of", "subset_keys"]

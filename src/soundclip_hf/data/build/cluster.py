@@ -11,12 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..build_needs import check_needs
 from ..inference.server_settings import ServerSettings
-from .config import STAGES, BuildConfig
+from .config import BuildConfig
 from .folder import BuildError, BuildFolder
 from .local import prepare
-from .perform import Push, is_done, shards_of
+from .needs import check_needs
+from .perform import is_done, shards_of
+from .stages import STAGES, Pusher
 
 if TYPE_CHECKING:
     from .datatrove_step import StageStep
@@ -26,7 +27,7 @@ def run_on_cluster(
     config: BuildConfig,
     *,
     stages: Iterable[str] = STAGES,
-    push: Push | None = None,
+    push: Pusher | None = None,
     restart: str | None = None,
     retry: bool = False,
 ) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -13,8 +13,6 @@ from ..clips.video_source import Encoding
 from ..inference.media_parts import Reading
 from ..inference.server_settings import ServerSettings
 
-STAGES = ("segment", "annotate", "judge", "subset", "shard", "push")
-
 
 @dataclass(frozen=True)
 class SegmentSettings:
@@ -173,4 +171,4 @@ def read_build_config(path: str | Path, overrides: tuple[str, ...] | list[str] =
     return read_settings(BuildConfig, values)
 
 
-__all__ = ["STAGES", "BuildConfig", "ServerSettings", "read_build_config"]
+__all__ = ["BuildConfig", "ServerSettings", "read_build_config"]

@@ -7,7 +7,8 @@ from typing import Any
 
 from ...extras import require
 from .config import BuildConfig
-from .perform import Push, perform, shards_of
+from .perform import perform, shards_of
+from .stages import Pusher
 
 require("datatrove", what="a step of a datatrove pipeline")
 from datatrove.pipeline.base import PipelineStep  # noqa: E402
@@ -18,13 +19,13 @@ class StageStep(PipelineStep):
 
     Args:
         config: Its `out` and `videos` must be on a file system that all tasks share.
-        stage: One of `build_config.STAGES`.
+        stage: One of `stages.STAGES`.
         push: Importable; needed by the stage "push" alone.
     """
 
     type = "AVE-2"
 
-    def __init__(self, config: BuildConfig, stage: str, push: Push | None = None) -> None:
+    def __init__(self, config: BuildConfig, stage: str, push: Pusher | None = None) -> None:
         self.config, self.stage, self.push, self.name = config, stage, push, stage
         super().__init__()
 

@@ -10,15 +10,16 @@ import contextlib
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ...files import read_json, sha256, write_json
-from .config import STAGES
 
 WHOLE = "all"
+CODE_VERSION = f"soundclip-hf {version('soundclip-hf')}"
 
 
 class BuildError(RuntimeError):
@@ -117,13 +118,13 @@ class BuildFolder:
                 f"folder, or start this stage and those after it anew with --restart {stage}"
             )
 
-    def restart(self, stage: str) -> None:
-        """Forget what a stage and those after it have made. Clips and answers stay: they are known by their content."""
-        for name in STAGES[STAGES.index(stage) :]:
+    def restart(self, stages: Iterable[str], plan: bool) -> None:
+        """Forget what stages have made, and the plan too. Clips and answers stay: they are known by their content."""
+        for name in stages:
             folder = self.out / "manifests" / name
             for path in [*folder.glob("*.json"), *(self.out / name).glob("*.parquet")]:
                 path.unlink(missing_ok=True)
-        if stage == STAGES[0]:
+        if plan:
             for path in (self.out / "plan").glob("*.json"):
                 path.unlink(missing_ok=True)
 

@@ -8,15 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..build_needs import check_needs
-from ..clips.cuts import Job
-from ..clips.segment import cut_all
 from ..pool import Crashed, run
-from ..stage_settings import identity
-from .config import STAGES, BuildConfig
-from .folder import WHOLE, BuildError, BuildFolder
-from .perform import Push, is_done, perform, shards_of
+from .config import BuildConfig
+from .folder import BuildError, BuildFolder
+from .needs import check_needs
+from .perform import is_done, perform, shards_of
 from .plan import make_plan
+from .stages import STAGES, Pusher
 
 
 @dataclass(frozen=True)
@@ -50,31 +48,31 @@ def prepare(
     Raises:
         BuildError: Nothing to do, or settings that differ from those with which the folder was begun.
     """
-    wanted = [stage for stage in STAGES if stage in set(stages)]
-    unknown = sorted({*stages, *([restart] if restart else [])} - {*STAGES})
+    stages, names = {*stages}, [*STAGES]
+    unknown = sorted({*stages, *([restart] if restart else [])} - {*names})
     if unknown:
-        raise BuildError(f"stage {unknown[0]!r} is none of {', '.join(STAGES)}")
-    if wanted == ["push"] and not config.push.repo:
-        raise BuildError("push: there is no push.repo to push to; set it, such as push.repo=me/my-ave2")
+        raise BuildError(f"stage {unknown[0]!r} is none of {', '.join(names)}")
+    wanted = [STAGES[name] for name in names if name in stages]
     folder = BuildFolder(Path(config.out))
     if restart:
-        folder.restart(restart)
-    if "segment" in wanted:
+        folder.restart(names[names.index(restart) :], plan=restart == names[0])
+    if names[0] in stages:
         make_plan(config, folder)
     # All of them before the first begins: hours of work must not end in an error that was there from the start.
-    # The last two stages make one thing, which is replaced as a whole.
     for stage in wanted:
-        if stage in STAGES[:4]:
-            folder.begin(stage, identity(config, stage))
-    for stage in ("annotate", "judge") if retry else ():
-        for shard in folder.shards():
-            counts = (folder.manifest(stage, shard) or {}).get("counts", {})
+        if len(wanted) == 1:
+            stage.check_alone(config)
+        if stage.per_shard:
+            folder.begin(stage.name, stage.identity(config))
+    for stage in STAGES.values() if retry else ():
+        for shard in folder.shards() if stage.asks_a_server else ():
+            counts = (folder.manifest(stage.name, shard) or {}).get("counts", {})
             if any(name.startswith("failed") for name in counts):
-                folder.forget(stage, shard)
-    return wanted
+                folder.forget(stage.name, shard)
+    return [stage.name for stage in wanted]
 
 
-def run_stage(config: BuildConfig, stage: str, push: Push | None = None) -> Iterator[Progress]:
+def run_stage(config: BuildConfig, stage: str, push: Pusher | None = None) -> Iterator[Progress]:
     """Make the shards of a stage that are missing, in local processes; those that are done come first.
 
     Raises:
@@ -89,24 +87,19 @@ def run_stage(config: BuildConfig, stage: str, push: Push | None = None) -> Iter
             done += 1
             yield Progress(stage, name, manifest, False, done, len(names))
     missing = [name for name, manifest in known.items() if manifest is None]
-    workers = {
-        "segment": config.segment.workers,
-        "annotate": config.annotate.workers,
-        "judge": config.judge.workers,
-        "subset": config.subset.workers,
-    }.get(stage, 1)
-    if stage == "push":
-        # One job that mostly waits; a function of the caller need not be importable by another process.
+    chosen = STAGES[stage]
+    workers = chosen.workers(config)
+    if chosen.in_this_process:
         made: Iterable[tuple[str, Any]] = ((name, perform(name, config, stage, push=push)) for name in missing)
     else:
-        sharing = workers if stage in ("annotate", "judge") and workers else 1
+        sharing = workers if chosen.asks_a_server and workers else 1
         made = run(partial(perform, config=config, stage=stage, processes=sharing), missing, workers)
     for name, manifest in made:
         if isinstance(manifest, Crashed):
-            manifest = _without_crashing(config, stage, name, manifest)
+            manifest = perform(name, config, stage, crashed=chosen.crashed(config, folder, name, manifest))
         done += 1
         yield Progress(stage, name, manifest, True, done, len(names))
-    if stage in STAGES[:4]:
+    if chosen.per_shard:
         folder.tidy(stage)
 
 
@@ -114,7 +107,7 @@ def build(
     config: BuildConfig,
     *,
     stages: Iterable[str] = STAGES,
-    push: Push | None = None,
+    push: Pusher | None = None,
     restart: str | None = None,
     retry: bool = False,
 ) -> Iterator[Progress]:
@@ -129,18 +122,6 @@ def build(
     with BuildFolder(Path(config.out)).locked():
         for stage in prepare(config, stages, restart, retry):
             yield from run_stage(config, stage, push)
-
-
-def _without_crashing(config: BuildConfig, stage: str, shard: str, crash: Crashed) -> dict[str, Any]:
-    """One video that takes its process down must not cost the others of its shard."""
-    if stage != "segment":
-        where = "" if shard == WHOLE else f", shard {shard}"
-        raise BuildError(f"{stage}{where}: {crash.detail}; is there enough memory?")
-    folder = BuildFolder(Path(config.out))
-    jobs = [Job(video["path"], video["video_id"]) for video in folder.videos(shard)]
-    cuts = cut_all(jobs, folder.clips(), config.segment.cutting(), 1)
-    crashed = tuple(made.job.video_id for made in cuts if any(reject.reason == "crashed" for reject in made.rejects))
-    return perform(shard, config, stage, crashed=crashed)
 
 
 __all__ = ["Progress", "build", "prepare", "run_stage"]

@@ -1,24 +1,21 @@
-"""The stages that turn rows into rows: cut, annotate, judge, subset. Each reads one shard and counts what it does."""
+"""What a stage of a build is: one class in one module, which says what decides its output and makes one shard of it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
-from ...annotation.annotate import Annotator
-from ...annotation.caption_tables import with_captions
-from ...annotation.dead_letters import earlier_attempts
-from ...annotation.judge import FAILED, Judge
-from ...ave2.schema import complete
-from ...ave2.subsets import filters, matches, split_of
-from ...ave2.validation import faults
-from ...clips.cuts import Job
-from ...clips.segment import cut
-from ...stage_settings import captioners, own_captions, rubric
+from ...ave2.tables import read_rows, write_parquet
+from ...inference.server_settings import ServerSettings
+from ...pool import Crashed
 from ..config import BuildConfig
-from ..folder import BuildFolder
+from ..folder import WHOLE, BuildError, BuildFolder
+
+# `push(folder, repo, **options)` returns what to note down about it.
+Pusher = Callable[..., Mapping[str, Any]]
 
 
 @dataclass
@@ -26,83 +23,108 @@ class Work:
     """One shard of one stage.
 
     Attributes:
+        inputs: What it is made of, as of `Stage.inputs`.
         processes: How many of them ask the same server: its limits are divided by this.
         crashed: Videos that take their process down; they are rejected.
+        push: Sends a folder to a Hub; for the stage that does.
         counts: What was done, by name.
     """
 
     config: BuildConfig
     folder: BuildFolder
     shard: str
+    inputs: dict[str, Any]
     processes: int = 1
     crashed: tuple[str, ...] = ()
+    push: Pusher | None = None
     counts: Counter[str] = field(default_factory=Counter)
 
 
-def segment(work: Work) -> Iterator[dict[str, Any]]:
-    for video in work.folder.videos(work.shard):
-        if video["video_id"] in work.crashed:
-            work.counts["rejected: crashed"] += 1
-            continue
-        made = cut(Job(video["path"], video["video_id"]), work.folder.clips(), work.config.segment.cutting())
-        work.counts["videos"] += 1
-        work.counts.update(f"rejected: {reject.reason}" for reject in made.rejects)
-        yield from made.rows(work.config.source_dataset)
-
-
-def annotate(work: Work, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    asked = captioners(work.config, work.folder.clips()).items()
-    servers = {step: (settings.server(work.processes), prompt) for step, (settings, prompt) in asked}
-    letters = work.folder.dead_letters("annotate", work.shard)
-    annotator = Annotator(servers, work.folder.answers("annotate"), letters, earlier_attempts(letters))
-    for done in annotator.annotate(with_captions(rows, own_captions(work.config))):
-        work.counts.update(f"failed: {step}: {failure}" for step, failure in done.failures.items())
-        yield done.row
-    work.counts["requests"] += annotator.requests
-
-
-def judge(work: Work, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    if work.config.judge.server is None:
-        yield from (complete({**row, **FAILED}) for row in rows)
-        return
-    letters = work.folder.dead_letters("judge", work.shard)
-    judging = Judge(
-        work.config.judge.server.server(work.processes),
-        rubric(work.config, work.folder.clips()),
-        work.folder.answers("judge"),
-        letters,
-        earlier_attempts(letters),
-    )
-    for done in judging.judge(rows):
-        work.counts.update([f"failed: {done.failure}"] if done.failure else [])
-        yield done.row
-    work.counts["requests"] += judging.requests
-
-
-def subset(work: Work, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    settings = work.config.subset
-    yield from selected(rows, settings.keep, settings.inclusive, settings.eval_share, work.counts)
-
-
-def selected(
-    rows: Iterable[Mapping[str, Any]], keep: str, inclusive: bool, eval_share: float, counts: Counter[str]
-) -> Iterator[dict[str, Any]]:
-    """Rows of a subset, each with the split of its video.
-
-    Raises:
-        ValueError: A row breaks the schema, with all its reasons.
+class Stage:
     """
-    conditions = filters(keep, inclusive=inclusive)
-    shares = {"train": 1 - eval_share, "eval": eval_share}
-    for row in rows:
-        if reasons := faults(row):
-            raise ValueError(f"{row.get('sample_id')}: {'; '.join(reasons)}")
-        if not matches(row, conditions):
-            counts["left out"] += 1
-            continue
-        split = split_of(row["youtube_id"], shares)
-        counts[split] += 1
-        yield {**row, "split": split}
+    One stage. Most turn the rows of a shard into rows, Parquet in and Parquet out, and implement `rows` alone.
+
+    Attributes:
+        name: In commands, folders and messages.
+        after: The stage whose shards it reads; None for the first.
+        per_shard: It makes one file for each shard of the plan, with settings that must not change under way. Otherwise
+            it is one job, whose result is replaced as a whole.
+        asks_a_server: Its workers share the server's limits, and what failed can be asked again.
+        in_this_process: A job that mostly waits, for which no worker is started.
+    """
+
+    name: ClassVar[str]
+    after: ClassVar[str | None]
+    per_shard: ClassVar[bool] = True
+    asks_a_server: ClassVar[bool] = False
+    in_this_process: ClassVar[bool] = False
+
+    def identity(self, config: BuildConfig) -> dict[str, Any]:
+        """What of the settings and the code decides the output, as JSON: models, prompts, sizes, versions."""
+        raise NotImplementedError
+
+    def workers(self, config: BuildConfig) -> int | None:
+        """Processes on this machine; None for one per core."""
+        return 1
+
+    def packages(self, config: BuildConfig) -> list[str]:
+        """Optional packages beyond those that every build needs."""
+        return []
+
+    def check(self, config: BuildConfig) -> None:
+        """Raises what would stop the stage later: a program that is not there."""
+
+    def check_alone(self, config: BuildConfig) -> None:
+        """Raises where the stage is all that is asked for, and would do nothing."""
+
+    def shards(self, config: BuildConfig, folder: BuildFolder) -> list[str]:
+        """Names of its shards; empty if there is nothing to do."""
+        return folder.shards() if self.per_shard else [WHOLE]
+
+    def inputs(self, folder: BuildFolder, shard: str) -> dict[str, Any]:
+        """What a shard is made of, by content: the hashes of the shards that it reads.
+
+        Raises:
+            BuildError: The stage before has not made them yet.
+        """
+        found = {}
+        for name in self.reads(folder, shard):
+            if (made := folder.manifest(str(self.after), name)) is None:
+                raise BuildError(f"{self.name}: {self.after}/{name} is missing; run the stage {self.after!r} first")
+            found[f"{self.after}/{name}"] = made["sha256"]
+        return found
+
+    def reads(self, folder: BuildFolder, shard: str) -> list[str]:
+        """The shards of the stage before that a shard is made of."""
+        return [shard]
+
+    def make(self, work: Work) -> tuple[Path, dict[str, Any]]:
+        """Make a shard; returns its file, and what its manifest says beside what all manifests say."""
+        file = work.folder.table(self.name, work.shard)
+        return file, {"rows": write_parquet(self.rows(work), file)}
+
+    def rows(self, work: Work) -> Iterator[dict[str, Any]]:
+        """The rows of a shard."""
+        raise NotImplementedError
+
+    def before(self, work: Work) -> Iterator[dict[str, Any]]:
+        """The rows that a shard is made of."""
+        return read_rows(work.folder.table(str(self.after), work.shard))
+
+    def crashed(self, config: BuildConfig, folder: BuildFolder, shard: str, crash: Crashed) -> tuple[str, ...]:
+        """Called where worker processes keep dying over a shard; returns the videos to leave out.
+
+        Raises:
+            BuildError: The shard cannot be made.
+        """
+        where = "" if shard == WHOLE else f", shard {shard}"
+        raise BuildError(f"{self.name}{where}: {crash.detail}; is there enough memory?")
 
 
-__all__ = ["Work", "annotate", "judge", "segment", "selected", "subset"]
+def asked(server: ServerSettings, prompt: Any) -> dict[str, Any]:
+    """Whom a stage asks and what, for its identity."""
+    told = {"model": server.model, "seed": server.seed, "max_tokens": server.max_tokens}
+    return told | {"prompt_id": prompt.prompt_id, "prompt_sha256": prompt.sha256}
+
+
+__all__ = ["Pusher", "Stage", "Work", "asked"]

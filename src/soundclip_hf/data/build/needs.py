@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Collection
 
-from ..extras import require
-from .build.config import BuildConfig
-from .build.folder import BuildError
-from .clips.transcoding import check_backend
+from ...extras import require
+from .config import BuildConfig
+from .folder import BuildError
+from .stages import STAGES
 
 # A job of Slurm needs these; everything else has a default.
 SLURM_NEEDS = ("partition", "time")
@@ -22,17 +22,13 @@ def check_needs(config: BuildConfig, stages: Collection[str]) -> None:
         ValueError: `segment.backend` is "ffmpeg", and there is none.
         BuildError: Slurm's programs or options are missing.
     """
-    asking = {
-        "annotate": config.annotate.video is not None or config.annotate.audio is not None,
-        "judge": config.judge.server is not None,
-    }
-    modules = ["datasets", "pyarrow"]
-    modules += ["httpx"] if any(asks and stage in stages for stage, asks in asking.items()) else []
+    wanted = [stage for name, stage in STAGES.items() if name in stages]
+    modules = ["datasets", "pyarrow", *(package for stage in wanted for package in stage.packages(config))]
     modules += ["datatrove"] if config.run.executor != "local" else []
     modules += ["ray"] if config.run.executor == "ray" else []
     require(*modules, what="this build")
-    if "segment" in stages:
-        check_backend(config.segment.backend)
+    for stage in wanted:
+        stage.check(config)
     if config.run.executor != "slurm":
         return
     if missing := [name for name in SLURM_NEEDS if name not in config.run.options]:

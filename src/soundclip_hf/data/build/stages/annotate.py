@@ -1,0 +1,86 @@
+"""Rows of clips in, the same rows with captions of what is seen and heard out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ....files import sha256
+from ...annotation.annotate import Annotator
+from ...annotation.caption_tables import read_captions, with_captions
+from ...annotation.captioning import AudioCaptioning, Captioning, VideoCaptioning
+from ...annotation.dead_letters import earlier_attempts
+from ...inference.media_parts import Reading
+from ...inference.server_settings import ServerSettings
+from ..config import BuildConfig
+from .base import Stage, Work, asked
+
+
+class Annotate(Stage):
+    """Asks for captions, or takes the user's own."""
+
+    name = "annotate"
+    after = "segment"
+    asks_a_server = True
+
+    def identity(self, config: BuildConfig) -> dict[str, Any]:
+        told = {step: asked(server, prompt) for step, (server, prompt) in captioners(config).items()}
+        own = config.annotate.captions
+        return {**told, "captions_sha256": own and _hash(own, *_state(own)), "columns": config.annotate.columns}
+
+    def workers(self, config: BuildConfig) -> int | None:
+        return config.annotate.workers
+
+    def packages(self, config: BuildConfig) -> list[str]:
+        return ["httpx"] if captioners(config) else []
+
+    def rows(self, work: Work) -> Iterator[dict[str, Any]]:
+        steps = captioners(work.config, work.folder.clips()).items()
+        servers = {step: (settings.server(work.processes), prompt) for step, (settings, prompt) in steps}
+        letters = work.folder.dead_letters(self.name, work.shard)
+        annotator = Annotator(servers, work.folder.answers(self.name), letters, earlier_attempts(letters))
+        for done in annotator.annotate(with_captions(self.before(work), own_captions(work.config))):
+            work.counts.update(f"failed: {step}: {failure}" for step, failure in done.failures.items())
+            yield done.row
+        work.counts["requests"] += annotator.requests
+
+
+def captioners(config: BuildConfig, media: Path | None = None) -> dict[str, tuple[ServerSettings, Captioning]]:
+    """Step -> whom to ask and what."""
+    settings, found = config.annotate, dict[str, tuple[ServerSettings, Captioning]]()
+    if settings.video is not None:
+        reading = Reading(settings.frames, settings.max_side, 0)
+        found["video_caption"] = (settings.video, VideoCaptioning(media, reading, **settings.video.wording()))
+    if settings.audio is not None:
+        found["audio_caption"] = (settings.audio, AudioCaptioning(media, Reading(0), **settings.audio.wording()))
+    return found
+
+
+def own_captions(config: BuildConfig) -> dict[str, dict[str, str]]:
+    """The user's captions by sample id; read once per process."""
+    path = config.annotate.captions
+    return {} if path is None else _captions(path, tuple(config.annotate.columns.items()), *_state(path))
+
+
+def _state(path: str) -> tuple[int, int]:
+    try:
+        state = os.stat(path)
+    except OSError as error:
+        raise ValueError(f"annotate.captions={path!r}: no such file") from error
+    return state.st_size, state.st_mtime_ns
+
+
+@lru_cache(4)
+def _hash(path: str, size: int, changed: int) -> str:
+    return sha256(path)
+
+
+@lru_cache(1)
+def _captions(path: str, columns: tuple[tuple[str, str], ...], size: int, changed: int) -> dict[str, dict[str, str]]:
+    return read_captions(path, dict(columns))
+
+
+__all__ = ["Annotate"]

@@ -1,0 +1,62 @@
+"""Captioned rows in, the same rows with the scores of a rubric out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ...annotation.dead_letters import earlier_attempts
+from ...annotation.judge import FAILED
+from ...annotation.judge import Judge as Judging
+from ...annotation.rubric import MediaRubric, Rubric
+from ...ave2.schema import complete
+from ...inference.media_parts import Reading
+from ..config import BuildConfig
+from .base import Stage, Work, asked
+
+
+class Judge(Stage):
+    """Asks how well sound and picture fit; a judgement that fails is null, never 0."""
+
+    name = "judge"
+    after = "annotate"
+    asks_a_server = True
+
+    def identity(self, config: BuildConfig) -> dict[str, Any]:
+        server = config.judge.server
+        return {"mode": config.judge.mode} | (asked(server, rubric(config)) if server else {"model": None})
+
+    def workers(self, config: BuildConfig) -> int | None:
+        return config.judge.workers
+
+    def packages(self, config: BuildConfig) -> list[str]:
+        return ["httpx"] if config.judge.server is not None else []
+
+    def rows(self, work: Work) -> Iterator[dict[str, Any]]:
+        if work.config.judge.server is None:
+            yield from (complete({**row, **FAILED}) for row in self.before(work))
+            return
+        letters = work.folder.dead_letters(self.name, work.shard)
+        judging = Judging(
+            work.config.judge.server.server(work.processes),
+            rubric(work.config, work.folder.clips()),
+            work.folder.answers(self.name),
+            letters,
+            earlier_attempts(letters),
+        )
+        for done in judging.judge(self.before(work)):
+            work.counts.update([f"failed: {done.failure}"] if done.failure else [])
+            yield done.row
+        work.counts["requests"] += judging.requests
+
+
+def rubric(config: BuildConfig, media: Path | None = None) -> Rubric:
+    settings = config.judge
+    words = settings.server.wording() if settings.server else {}
+    if settings.mode == "media":
+        return MediaRubric(media=media, reading=Reading(settings.frames, settings.max_side), **words)
+    return Rubric(**words)
+
+
+__all__ = ["Judge"]
