@@ -21,9 +21,9 @@ SOURCE = ROOT / "src" / "soundclip_hf"
 FILES = sorted(SOURCE.rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # These get an object of the package from their caller, who has it then.
-GIVEN = {"data/statistics.py", "data/shard_series.py"}
+GIVEN = {"data/stats/statistics.py", "data/ave2/shard_series.py"}
 # `data/build/needs.py` asks for these.
-ELSEWHERE = {"data/build_cluster.py": {"datatrove", "ray"}}
+ELSEWHERE = {"data/build/cluster.py": {"datatrove", "ray"}}
 # Imported under a name other than that of the distribution.
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}
 
@@ -157,26 +157,26 @@ PYTHON = {
     "from soundclip_hf.data import with_audio": ("a column of sound (with_audio)", "datasets and pyarrow", "data"),
     "import soundclip_hf.data.ave2.audio_column": ("a column of sound (with_audio)", "datasets and pyarrow", "data"),
     "import soundclip_hf.data.build.datatrove_step": ("a step of a datatrove pipeline", "datatrove", "data"),
-    "data.schema.features()": ("the schema of AVE-2", "datasets", "data"),
-    "next(data.tables.read_rows(parquet))": ("t.parquet: reading Parquet", "pyarrow", "data"),
-    "next(data.tables.read_batches(parquet, ['split']))": ("reading the columns of a table", "pyarrow", "data"),
-    "data.tables.write_parquet([], 'o.parquet')": ("writing Parquet", "datasets and pyarrow", "data"),
-    "data.shards.write_shards([], 'o')": ("writing shards", "datasets and pyarrow", "data"),
-    "data.dead_letters.DeadLetters('o')": ("a file of dead letters", "pyarrow", "data"),
-    "next(data.dead_letters.read_dead_letters('o'))": ("a file of dead letters", "pyarrow", "data"),
-    "data.dead_letters.earlier_attempts(parquet)": ("t.parquet: reading Parquet", "pyarrow", "data"),
-    "data.view.write_page(parquet, 'o')": ("t.parquet: reading Parquet", "pyarrow", "data"),
-    "data.view_clips.parquet_with_clips(parquet)": ("t.parquet: reading clips from Parquet", "pyarrow", "data"),
-    "data.rating_sheet.stratified(parquet, 1)": ("reading the columns of a table", "pyarrow", "data"),
-    "data.manifest_files.read_manifest(parquet)": ("t.parquet: reading Parquet", "pyarrow", "data"),
-    "data.caption_tables.read_captions('o.csv')": ("reading your own captions", "pyarrow", "data"),
-    "data.chat_client.ChatClient(data.chat_client.Server('u', 'm'))": ("asking a server", "httpx", "data"),
+    "data.ave2.schema.features()": ("the schema of AVE-2", "datasets", "data"),
+    "next(data.ave2.tables.read_rows(parquet))": ("t.parquet: reading Parquet", "pyarrow", "data"),
+    "next(data.ave2.tables.read_batches(parquet, ['split']))": ("reading the columns of a table", "pyarrow", "data"),
+    "data.ave2.tables.write_parquet([], 'o.parquet')": ("writing Parquet", "datasets and pyarrow", "data"),
+    "data.ave2.shards.write_shards([], 'o')": ("writing shards", "datasets and pyarrow", "data"),
+    "data.annotation.dead_letters.DeadLetters('o')": ("a file of dead letters", "pyarrow", "data"),
+    "next(data.annotation.dead_letters.read_dead_letters('o'))": ("a file of dead letters", "pyarrow", "data"),
+    "data.annotation.dead_letters.earlier_attempts(parquet)": ("t.parquet: reading Parquet", "pyarrow", "data"),
+    "data.viewer.view.write_page(parquet, 'o')": ("t.parquet: reading Parquet", "pyarrow", "data"),
+    "data.viewer.clips.parquet_with_clips(parquet)": ("t.parquet: reading clips from Parquet", "pyarrow", "data"),
+    "data.stats.rating_sheet.stratified(parquet, 1)": ("reading the columns of a table", "pyarrow", "data"),
+    "data.other_sets.manifest_files.read_manifest(parquet)": ("t.parquet: reading Parquet", "pyarrow", "data"),
+    "data.annotation.caption_tables.read_captions('o.csv')": ("reading your own captions", "pyarrow", "data"),
+    "data.inference.client.ChatClient(data.inference.client.Server('u', 'm'))": ("asking a server", "httpx", "data"),
     "data.other_sets.tvsum('t.mat')": ("t.mat: reading HDF5", "h5py", "data"),
     "data.other_sets.tvsum_scores('t.mat')": ("t.mat: reading HDF5", "h5py", "data"),
     "data.Ave2('set').subset()": ("a subset of AVE-2", "datasets", "data"),
-    "data.histograms.draw_histograms({}, 'o.png', 't')": ("drawing histograms", "matplotlib", "plots"),
+    "data.stats.histograms.draw_histograms({}, 'o.png', 't')": ("drawing histograms", "matplotlib", "plots"),
     "[*data.build.build(config)]": ("this build", "datasets and pyarrow", "data"),
-    "[*data.build_cluster.run_on_cluster(ray)]": (
+    "[*data.build.cluster.run_on_cluster(ray)]": (
         "this build",
         "datasets, datatrove, pyarrow and ray",
         "cluster,data",
@@ -198,7 +198,7 @@ sys.modules.update(dict.fromkeys({BLOCKED!r}))
 import soundclip_hf
 failed = []
 for found in pkgutil.walk_packages(soundclip_hf.__path__, "soundclip_hf."):
-    if found.name.endswith(("__main__", ".data.datatrove_step", ".data.media_columns")):
+    if found.name.endswith(("__main__", ".data.build.datatrove_step", ".data.ave2.audio_column")):
         continue
     try:
         __import__(found.name)
@@ -213,8 +213,8 @@ parquet.write_bytes(b"")
 Path("set/data").mkdir(parents=True)
 Path("set/data/t.parquet").write_bytes(b"")
 Path("set/manifest.json").write_text('{{"rows": 1, "splits": {{}}, "shards": []}}')
-config = data.build_config.BuildConfig()
-ray = data.build_config.BuildConfig(run=data.build_config.RunSettings(executor="ray"))
+config = data.build.config.BuildConfig()
+ray = data.build.config.BuildConfig(run=data.build.config.RunSettings(executor="ray"))
 settings = training.arguments.AlignmentArguments(base_model="b", dataset="d")
 before = sorted(path.name for path in Path().rglob("*"))
 told = {{}}

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,22 @@ LAYERS = (
     {"cli"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+# The same inside the two large folders.
+ROOMS = {
+    "data": (
+        {"ave2", "inference", "pool"},
+        {"annotation", "clips", "other_sets", "stats", "synthetic", "viewer"},
+        {"build"},
+    ),
+    "modeling": (
+        {"audio_encoders"},
+        {"configuration_soundclip"},
+        {"projector", "slots", "vision_tower"},
+        {"checkpoints", "outputs", "prompts"},
+        {"modeling_soundclip", "modeling_soundllava", "processing_soundclip", "processing_soundllava"},
+    ),
+}
+LARGEST_FOLDER = 15
 # The bundled model is data with a path, no code of ours.
 LEVEL["bundled"] = -1
 
@@ -27,8 +44,8 @@ def part_of(path: Path) -> str:
     return relative.parts[0].removesuffix(".py")
 
 
-def own_imports(path: Path) -> set[str]:
-    """Top-level parts of the package that a file imports, wherever in the file."""
+def own_imports(path: Path, depth: int = 1) -> set[str]:
+    """Parts of the package, `depth` names below it, that a file imports, wherever in the file."""
     package = ["soundclip_hf", *path.relative_to(SOURCE).parts[:-1]]
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -40,7 +57,8 @@ def own_imports(path: Path) -> set[str]:
             names = [f"{module}.{alias.name}" for alias in node.names]
         else:
             continue
-        found |= {name.split(".")[1] for name in names if name.startswith("soundclip_hf.")}
+        own = (name.split(".") for name in names if name.startswith("soundclip_hf."))
+        found |= {".".join(parts[1 : depth + 1]) for parts in own if len(parts) > depth}
     return found
 
 
@@ -60,6 +78,30 @@ def test_imports_point_down(path):
     for other in own_imports(path) - {part, "__version__"}:
         assert other in LEVEL, f"{path}: unknown part {other}"
         assert LEVEL[other] < LEVEL[part], f"{path}: {part} must not import {other}"
+
+
+@pytest.mark.parametrize("folder", ROOMS)
+def test_rooms_of_a_folder_import_down(folder):
+    level = {name: number for number, names in enumerate(ROOMS[folder]) for name in names}
+    files = [path for path in FILES if path.relative_to(SOURCE).parts[0] == folder and path.parent.name != folder]
+    files += [path for path in (SOURCE / folder).glob("*.py") if path.name != "__init__.py"]
+    assert {path.relative_to(SOURCE).parts[1].removesuffix(".py") for path in files} == set(level)
+    for path in files:
+        room = path.relative_to(SOURCE).parts[1].removesuffix(".py")
+        others = {name.split(".")[1] for name in own_imports(path, 2) if name.startswith(f"{folder}.")}
+        for other in (others & set(level)) - {room}:
+            assert level[other] < level[room], f"{path}: {room} must not import {other}"
+
+
+def test_no_folder_is_too_large_to_read_at_a_glance():
+    sizes = Counter(path.parent for path in FILES if path.name != "__init__.py")
+    assert not {str(folder): size for folder, size in sizes.items() if size > LARGEST_FOLDER}
+
+
+def test_every_folder_says_what_it_holds():
+    folders = {path.parent for path in FILES}
+    silent = [folder for folder in folders if not ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))]
+    assert not silent
 
 
 def test_kernels_import_relatively():

@@ -133,7 +133,8 @@ def test_goes_on_after_a_kill(soundclip, files, tmp_path, reads):
     out = tmp_path / "out.safetensors"
     code = f"""
 import os
-from soundclip_hf.cli import app, embedding
+from soundclip_hf.cli import app
+from soundclip_hf.retrieval import embedding
 embedding.FLUSH_FILES = 1
 original = embedding.EmbeddingStore.add
 calls = []

@@ -45,7 +45,8 @@ def align(
     Exit code: 0, 1 if something failed, 2 if the command line or the config is wrong.
     """
     with reporting(debug):
-        from ..training.arguments import ArgumentsError, check_extra, read_arguments
+        from ..settings import SettingError
+        from ..training.arguments import check_extra, read_arguments
 
         check_extra()  # before the seconds that the imports below take
         from transformers.utils import logging as transformers_logging
@@ -81,7 +82,7 @@ def align(
 
             with redirect_stdout(sys.stderr):
                 measured = train(settings, training)
-        except ArgumentsError as error:
+        except SettingError as error:
             raise UsageError(str(error)) from error
         except (TrainingError, CacheError, ImportError) as error:
             raise CliError(str(error)) from error
