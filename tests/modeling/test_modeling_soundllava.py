@@ -254,10 +254,10 @@ def heard():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sound_top_k": -1}, r"sound_top_k=-1 for slot 0: must be in 0\.\.16"),
-        ({"sound_top_k": 17}, r"sound_top_k=17 for slot 0: must be in 0\.\.16"),
-        ({"sound_top_k": 2.5}, "sound_top_k=2.5: expected an int"),
-        ({"sound_top_k": True}, "sound_top_k=True: expected an int"),
+        ({"sound_top_k": -1}, r"sound_top_k=-1: must be in 0\.\.16"),
+        ({"sound_top_k": 17}, r"sound_top_k=17: must be in 0\.\.16"),
+        ({"sound_top_k": 2.5}, "sound_top_k=2.5: must be an int"),
+        ({"sound_top_k": True}, "sound_top_k=True: must be an int"),
         ({"sound_top_k": [1, 2]}, "sound_top_k has 2 entries for 1 slots"),
         ({"sound_patches": "drop"}, "expanded for zero"),
         ({"sound_patches": "halve"}, "allowed are 'zero' and 'drop'"),

@@ -243,11 +243,11 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel, LlavaModel):
             tower, features = vision_features(
                 self.vision_tower, self._views(pixel_values, image_sizes), layer, **kwargs
             )
-        tokens: dict[int, Tensor] = {}
+        tokens: dict[int, Tensor] = {}  # of each slot, by its index
         silent = [slot for slot in slots if slot.sound < 0]
         if silent:
             for slot, sequence in zip(silent, self._silent_tokens(silent, features, strategy)):  # type: ignore[arg-type]
-                tokens[id(slot)] = sequence
+                tokens[slot.index] = sequence
         info: list[SoundInfo] | None = None
         if sounding:
             audio = audio if features is None else audio.to(features.device)  # type: ignore[union-attr]
@@ -255,13 +255,13 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel, LlavaModel):
             substituted = substitute_slots(sounding, features, audio, scope)  # type: ignore[arg-type]
             keep_first_row = self.config.sound_config.sound_select_strategy == "full"
             sequences = assemble_slots(substituted, self.multi_modal_projector, self._newline(), keep_first_row)
-            tokens.update({id(slot): sequence for slot, sequence in zip(sounding, sequences)})
+            tokens.update({slot.index: sequence for slot, sequence in zip(sounding, sequences)})
             tiled = self.config.llava_variant == "llava_next"
-            by_slot = {id(item.slot): item.info(tiled) for item in substituted}
-            info = [by_slot.get(id(slot), SoundInfo()) for slot in slots]
+            by_slot = {item.slot.index: item.info(tiled) for item in substituted}
+            info = [by_slot.get(slot.index, SoundInfo()) for slot in slots]
         return SoundLlavaImageFeatures(
             last_hidden_state=None if tower is None else tower.last_hidden_state,
-            pooler_output=[tokens[id(slot)] for slot in slots],
+            pooler_output=[tokens[slot.index] for slot in slots],
             hidden_states=None if tower is None else tower.hidden_states,
             attentions=None if tower is None else tower.attentions,
             sound_info=info,

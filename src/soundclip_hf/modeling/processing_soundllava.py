@@ -15,7 +15,8 @@ from .configuration_soundclip import SoundClipConfig, SoundLlavaConfig
 from .prompts.arguments import check_call_arguments, check_choice, check_fields, take_call_arguments
 from .prompts.chat_messages import ChatOptions, default_chat_template, is_batched, rewrite_conversations
 from .prompts.markers import PromptMarkers
-from .slots.expansion import check_truncation, slot_budgets, slot_geometries, slot_token_counts
+from .slots.budget import slot_budgets
+from .slots.expansion import check_truncation, slot_geometries, slot_token_counts
 from .slots.pairing import SoundPlan, plan_sounds
 
 logger = logging.get_logger(__name__)

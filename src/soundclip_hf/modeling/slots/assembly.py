@@ -75,8 +75,8 @@ def substitute_slots(slots: Sequence[Slot], views: Tensor | None, audio: Tensor,
         sounds = audio[[row.slot.sound for row in group]]
         output = substitute_tokens(tokens, sounds, torch.tensor([row.k for row in group]), mode="drop", valid=valid)
         for row, compact, kept, similarity in zip(group, *output):
-            results.setdefault(id(row.slot), []).append((row, compact, kept, similarity))
-    return [_join(slot, results[id(slot)]) for slot in slots]
+            results.setdefault(row.slot.index, []).append((row, compact, kept, similarity))
+    return [_join(slot, results[slot.index]) for slot in slots]
 
 
 def assemble_slots(

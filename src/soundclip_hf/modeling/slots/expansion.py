@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .geometry import SlotGeometry, count_visual_tokens, image_slot, largest_budget, sound_only_slot
+from .geometry import SlotGeometry, count_visual_tokens, image_slot, sound_only_slot
 from .pairing import PairedSlot, SoundPlan
 
 
@@ -107,55 +107,4 @@ def check_truncation(found: Sequence[int], plan: SoundPlan, counts: Sequence[int
             )
 
 
-def slot_budgets(
-    sound_top_k: Any, plan: SoundPlan, geometries: Sequence[SlotGeometry], scope: str, default: int
-) -> list[int]:
-    """
-    `k` of each slot.
-
-    Args:
-        sound_top_k: An int for all slots, a flat list of one per slot of the batch, or a list of lists per sample.
-            `None`, alone or in a list, takes the default.
-        plan: The slots; values of silent ones are not looked at.
-        geometries: One per slot.
-        scope: `patch_budget_scope`.
-        default: The processor's own `k`; a slot that has fewer patches takes all of them.
-
-    Returns:
-        One `k` per slot, -1 where it is silent.
-
-    Raises:
-        ValueError: If the number of values is wrong, or one is not an int in range, naming it, the range and the slot.
-    """
-    if hasattr(sound_top_k, "tolist"):
-        sound_top_k = sound_top_k.tolist()
-    slots, shared = plan.slots, not isinstance(sound_top_k, (list, tuple))
-    values = [sound_top_k] * len(slots) if shared else list(sound_top_k)
-    if any(isinstance(value, (list, tuple)) for value in values):
-        sizes = [len(value) if isinstance(value, (list, tuple)) else 1 for value in values]
-        if sizes != [len(sample) for sample in plan.samples]:
-            raise ValueError(
-                f"sound_top_k has {sizes} values per sample, the samples have {[len(s) for s in plan.samples]} slots."
-            )
-        values = [k for value in values for k in (value if isinstance(value, (list, tuple)) else [value])]
-    if len(values) != len(slots):
-        raise ValueError(f"sound_top_k has {len(values)} values for {len(slots)} slots: pass an int, or one per slot.")
-    budgets = []
-    for index, (slot, value, geometry) in enumerate(zip(slots, values, geometries, strict=True)):
-        if slot.sound < 0:
-            budgets.append(-1)
-            continue
-        largest = largest_budget(geometry, scope)
-        if value is None:
-            value = min(default, largest)
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise ValueError(f"sound_top_k={value!r}: must be an int in 0..{largest} (slot {index}).")
-        if shared and scope == "image" and not slot.has_image:
-            value = min(value, largest)  # meant for the images' larger range; without an image it makes no difference
-        if not 0 <= value <= largest:
-            raise ValueError(f"sound_top_k={value}: must be in 0..{largest}, the patches of slot {index}.")
-        budgets.append(int(value))
-    return budgets
-
-
-__all__ = ["check_truncation", "slot_budgets", "slot_geometries", "slot_token_counts", "view_size"]
+__all__ = ["check_truncation", "slot_geometries", "slot_token_counts", "view_size"]

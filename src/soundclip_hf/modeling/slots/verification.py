@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from .budget import budget_per_slot, check_budget
 from .geometry import SlotGeometry, count_visual_tokens, largest_budget
 
 
@@ -15,6 +16,7 @@ class Slot:
     One visual slot in placeholder order.
 
     Attributes:
+        index: Its place in that order.
         geometry: Its picture.
         image: Row of `pixel_values`, or -1.
         view: Row of its base view among all views of the batch, or -1.
@@ -24,6 +26,7 @@ class Slot:
         num_tokens: Tokens that it takes in the LLM.
     """
 
+    index: int
     geometry: SlotGeometry
     image: int
     view: int
@@ -139,8 +142,8 @@ def plan_slots(
     """
     if sound_patches not in (None, "zero", "drop"):
         raise ValueError(f"sound_patches={sound_patches!r}: allowed are 'zero' and 'drop'.")
-    budgets = _per_slot("sound_budget", sound_budget, len(pairs))
-    calls = _per_slot("sound_top_k", sound_top_k, len(pairs))
+    budgets = budget_per_slot("sound_budget", sound_budget, [len(pairs)])
+    calls = budget_per_slot("sound_top_k", sound_top_k, [len(pairs)])
     slots: list[Slot] = []
     first_view = _first_views(pairs, geometries)
     for index, ((image, sound), geometry) in enumerate(zip(pairs, geometries)):
@@ -151,8 +154,7 @@ def plan_slots(
             largest = largest_budget(geometry, config.patch_budget_scope)
             if calls[index] is None and (budgets[index] is None or budgets[index] < 0):  # type: ignore[operator]
                 k = min(k, largest)  # the configuration's default serves towers with fewer patches, too
-            if not 0 <= k <= largest:
-                raise ValueError(f"sound_top_k={k} for slot {index}: must be in 0..{largest}, its number of patches.")
+            check_budget(k, largest, index)
         count = count_visual_tokens(
             geometry,
             sounding=sound >= 0,
@@ -161,7 +163,7 @@ def plan_slots(
             select_strategy=select_strategy,
             sound_select_strategy=config.sound_select_strategy,
         )
-        slots.append(Slot(geometry, image, first_view[index], sound, k, mode, count))
+        slots.append(Slot(index, geometry, image, first_view[index], sound, k, mode, count))
     return slots
 
 
@@ -230,19 +232,3 @@ def _settle(index: int, budget: int | None, call: int | None, patches: str | Non
             f"sound_top_k={call} to the processor."
         )
     return budget, mode
-
-
-def _per_slot(name: str, value: Any, count: int) -> list[int | None]:
-    if value is None:
-        return [None] * count
-    if isinstance(value, torch.Tensor):
-        if value.dtype.is_floating_point or value.dtype == torch.bool:
-            raise ValueError(f"{name} has dtype {value.dtype}: expected integers.")
-        value = value.tolist()
-    values = list(value) if isinstance(value, (list, tuple)) else [value] * count
-    if len(values) != count:
-        raise ValueError(f"{name} has {len(values)} entries for {count} slots.")
-    for entry in values:
-        if isinstance(entry, bool) or not isinstance(entry, int):
-            raise ValueError(f"{name}={entry!r}: expected an int, the number of patches to keep.")
-    return values
