@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import BatchFeature
+from transformers.utils import TensorType
 
 
 def check_sounds(
@@ -101,11 +103,59 @@ def stack_windows(
     return features, mask
 
 
-class UnfetchedSoundMixin:
+class SoundFeatureExtractorMixin:
     """
-    What transformers' pipelines ask of a feature extractor, answered for sound: the loading of paths and URLs is left
+    The interface of every feature extractor: mono sounds in, windows of features out. A subclass has `shortest` and
+    `extract`; it comes before the stock class, whose own `__call__` it may use for one window.
+
+    What transformers' pipelines ask of a feature extractor is answered for sound: the loading of paths and URLs is left
     to the processor, which knows their rates, and the side of the padding to the tokenizer, whose prompts are padded.
     """
+
+    sampling_rate: int
+
+    @property
+    def shortest(self) -> int:
+        """Samples of one frame; a shorter sound has no features."""
+        raise NotImplementedError
+
+    def extract(self, sounds: Sequence[np.ndarray], **kwargs: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Features `(sounds, windows, *window)` and mask `(sounds, windows, frames)` of `(samples,)` float32 sounds."""
+        raise NotImplementedError
+
+    def __call__(
+        self,
+        raw_speech: Any,
+        sampling_rate: int | None = None,
+        return_tensors: str | TensorType | None = None,
+        **kwargs: Any,
+    ) -> BatchFeature:
+        r"""
+        Args:
+            raw_speech (`np.ndarray`, `torch.Tensor` or a list of them or of floats):
+                Mono sound `(samples,)`, or several: a list, or an array `(sounds, samples)`. Floats in [-1, 1].
+            sampling_rate (`int`):
+                The rate of `raw_speech`: required, and equal to `self.sampling_rate`.
+            return_tensors (`str`, *optional*):
+                `"pt"` or `"np"`.
+            kwargs:
+                Those of the class's `extract`. Padding and truncation options that processors hand to everything have
+                no effect here.
+
+        Returns:
+            `BatchFeature`: `input_features` as the class's `extract` says, and `input_features_mask`
+            `(sounds, windows, frames)` int64, 1 where a frame holds sound; all zero for a padding window.
+
+        Raises:
+            ValueError: If the rate is missing or wrong, or a sound is not mono float, empty, not finite, or shorter
+                than one frame.
+        """
+        name = type(self).__name__
+        sounds = check_sounds(
+            raw_speech, sampling_rate, expected_rate=self.sampling_rate, shortest=self.shortest, name=name
+        )
+        features, mask = self.extract(sounds, **kwargs)
+        return BatchFeature({"input_features": features, "input_features_mask": mask}, tensor_type=return_tensors)
 
     @property
     def padding_side(self) -> None:
@@ -137,4 +187,4 @@ def _as_list(raw_speech: Any) -> list[Any]:
     return [np.asarray(raw_speech, dtype=np.float32 if not len(raw_speech) else None)]
 
 
-__all__ = ["UnfetchedSoundMixin", "check_sounds", "split_windows", "stack_windows"]
+__all__ = ["SoundFeatureExtractorMixin", "check_sounds", "split_windows", "stack_windows"]

@@ -1,12 +1,12 @@
 """Sound at 44.1 kHz in, framed waveforms in int16 units for `AudioClipModel` out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from transformers import AutoFeatureExtractor, BatchFeature, SequenceFeatureExtractor
-from transformers.utils import TensorType
+from transformers import AutoFeatureExtractor, SequenceFeatureExtractor
 
-from ..feature_extraction_base import UnfetchedSoundMixin, check_sounds, split_windows
+from ..feature_extraction_base import SoundFeatureExtractorMixin, split_windows
 from .configuration_audioclip import AudioClipConfig
 from .fbsp import frame_count
 from .modeling_audioclip import FIXED_POINT
@@ -15,7 +15,7 @@ from .modeling_audioclip import FIXED_POINT
 _ZERO = -FIXED_POINT // 2
 
 
-class AudioClipFeatureExtractor(UnfetchedSoundMixin, SequenceFeatureExtractor):
+class AudioClipFeatureExtractor(SoundFeatureExtractorMixin, SequenceFeatureExtractor):
     r"""
     The waveform itself, since the spectrogram of this encoder is learned: scaled to int16 units, as fixed-point numbers
     (int32, 1 / 4096 of an int16 step), extended to whole frames, the smaller half before the sound.
@@ -58,39 +58,17 @@ class AudioClipFeatureExtractor(UnfetchedSoundMixin, SequenceFeatureExtractor):
         self.hop_length = hop_length
         self.max_length_s = max_length_s
 
-    def __call__(
-        self,
-        raw_speech: Any,
-        sampling_rate: int | None = None,
-        return_tensors: str | TensorType | None = None,
-        **kwargs: Any,
-    ) -> BatchFeature:
-        r"""
-        Args:
-            raw_speech (`np.ndarray`, `torch.Tensor` or a list of them or of floats):
-                Mono sound `(samples,)`, or several: a list, or an array `(sounds, samples)`. Floats in [-1, 1].
-            sampling_rate (`int`):
-                The rate of `raw_speech`: required, and equal to `self.sampling_rate`.
-            return_tensors (`str`, *optional*):
-                `"pt"` or `"np"`.
-            kwargs:
-                Padding and truncation options that processors hand to everything have no effect here.
+    @property
+    def shortest(self) -> int:
+        return self.win_length
 
-        Returns:
-            `BatchFeature`: `input_features` `(sounds, windows, 1, samples)` int32 and `input_features_mask`
-            `(sounds, windows, frames)` int64, 1 where a frame holds sound.
+    def extract(self, sounds: Sequence[np.ndarray], **kwargs: Any) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Features `(sounds, windows, 1, samples)` int32, fixed-point.
 
         Raises:
-            ValueError: If the rate is missing or wrong, or a sound is not mono float, empty, not finite, shorter than
-                one frame, or 16 times as loud as a float sound can be (which int16 samples as floats are).
+            ValueError: If a sound is 16 times as loud as a float sound can be (which int16 samples as floats are).
         """
-        sounds = check_sounds(
-            raw_speech,
-            sampling_rate,
-            expected_rate=self.sampling_rate,
-            shortest=self.win_length,
-            name=type(self).__name__,
-        )
         for index, sound in enumerate(sounds):
             peak = float(np.abs(sound).max())
             if peak >= 16:
@@ -108,7 +86,7 @@ class AudioClipFeatureExtractor(UnfetchedSoundMixin, SequenceFeatureExtractor):
                 samples = np.rint(window.astype(np.float64) * (32768 * FIXED_POINT)).astype(np.int32)
                 features[row, column, 0, before : before + len(window)] = samples
                 mask[row, column, :count] = 1
-        return BatchFeature({"input_features": features, "input_features_mask": mask}, tensor_type=return_tensors)
+        return features, mask
 
     def _span(self, frames: int) -> int:
         return self.win_length + (frames - 1) * self.hop_length

@@ -1,16 +1,16 @@
 """Sound at 48 kHz in, log-mel windows of ten seconds for `SoundClapModel` out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from transformers import AutoFeatureExtractor, BatchFeature, ClapFeatureExtractor
-from transformers.utils import TensorType
+from transformers import AutoFeatureExtractor, ClapFeatureExtractor
 
-from ..feature_extraction_base import UnfetchedSoundMixin, check_sounds, split_windows, stack_windows
+from ..feature_extraction_base import SoundFeatureExtractorMixin, split_windows, stack_windows
 from .configuration_clap import SoundClapConfig
 
 
-class SoundClapFeatureExtractor(UnfetchedSoundMixin, ClapFeatureExtractor):
+class SoundClapFeatureExtractor(SoundFeatureExtractorMixin, ClapFeatureExtractor):
     r"""
     The features of LAION's unfused CLAP, without its randomness: a sound shorter than `max_length_s` is repeated and
     zero-padded (`repeatpad`), a longer one is cut into consecutive windows, the last one partial and then repeated,
@@ -35,49 +35,23 @@ class SoundClapFeatureExtractor(UnfetchedSoundMixin, ClapFeatureExtractor):
                 '"fusion" embeds random crops.'
             )
 
-    def __call__(  # type: ignore[override]
-        self,
-        raw_speech: Any,
-        sampling_rate: int | None = None,
-        return_tensors: str | TensorType | None = None,
-        **kwargs: Any,
-    ) -> BatchFeature:
-        r"""
-        Args:
-            raw_speech (`np.ndarray`, `torch.Tensor` or a list of them or of floats):
-                Mono sound `(samples,)`, or several: a list, or an array `(sounds, samples)`. Floats in [-1, 1].
-            sampling_rate (`int`):
-                The rate of `raw_speech`: required, and equal to `self.sampling_rate`.
-            return_tensors (`str`, *optional*):
-                `"pt"` or `"np"`.
-            kwargs:
-                Padding and truncation options that processors hand to everything have no effect here.
+    @property
+    def shortest(self) -> int:
+        return self.fft_window_size
 
-        Returns:
-            `BatchFeature`: `input_features` `(sounds, windows, frames, mels)` float32, in dB, and
-            `input_features_mask` `(sounds, windows, frames)` int64, 1 where a frame holds sound (repeated or not);
-            all zero for a padding window.
-
-        Raises:
-            ValueError: If the rate is missing or wrong, or a sound is not mono float, empty, not finite, or shorter
-                than one frame.
-        """
-        sounds = check_sounds(
-            raw_speech,
-            sampling_rate,
-            expected_rate=self.sampling_rate,
-            shortest=self.fft_window_size,
-            name=type(self).__name__,
-        )
+    def extract(self, sounds: Sequence[np.ndarray], **kwargs: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Features `(sounds, windows, frames, mels)` float32."""
         cut = [split_windows(sound, self.nb_max_samples, self.fft_window_size) for sound in sounds]
         windows = [[self._log_mel(window) for window in sound] for sound in cut]
         frames = [[self._count_frames(len(window)) for window in sound] for sound in cut]
         features, mask = stack_windows(windows, frames, frame_axis=0)
-        return BatchFeature({"input_features": features, "input_features_mask": mask}, tensor_type=return_tensors)
+        return features, mask
 
     def _log_mel(self, sound: np.ndarray) -> np.ndarray:
         """Log-mel (frames, mels) of one window; nothing is random where it is no longer than the maximum."""
-        features = super().__call__(sound, "rand_trunc", sampling_rate=self.sampling_rate)
+        features = super(SoundFeatureExtractorMixin, self).__call__(
+            sound, "rand_trunc", sampling_rate=self.sampling_rate
+        )
         return features["input_features"][0][0]
 
     def _count_frames(self, samples: int) -> int:

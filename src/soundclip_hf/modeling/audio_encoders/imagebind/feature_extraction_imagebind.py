@@ -1,20 +1,20 @@
 """Sound at 16 kHz in, normalised Kaldi filter banks of three clips for `ImageBindAudioModel` out."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from transformers import AutoFeatureExtractor, BatchFeature, SequenceFeatureExtractor
+from transformers import AutoFeatureExtractor, SequenceFeatureExtractor
 from transformers.audio_utils import mel_filter_bank
-from transformers.utils import TensorType
 
-from ..feature_extraction_base import UnfetchedSoundMixin, check_sounds, stack_windows
+from ..feature_extraction_base import SoundFeatureExtractorMixin, stack_windows
 from .configuration_imagebind import ImageBindAudioConfig
 
 FRAME, HOP, FFT, PREEMPHASIS, FLOOR = 400, 160, 512, 0.97, 2.0**-23
 
 
-class ImageBindFeatureExtractor(UnfetchedSoundMixin, SequenceFeatureExtractor):
+class ImageBindFeatureExtractor(SoundFeatureExtractorMixin, SequenceFeatureExtractor):
     r"""
     Log-mel filter banks as Kaldi computes them (25-ms frames, 10-ms shift, symmetric Hann window, DC removal per frame,
     pre-emphasis 0.97, 512-point FFT, power, triangles in the mel domain from 20 Hz to Nyquist, no dither), of
@@ -72,35 +72,12 @@ class ImageBindFeatureExtractor(UnfetchedSoundMixin, SequenceFeatureExtractor):
         # Not part of what is saved, by its name.
         self.mel_filters = mel_filters(feature_size, sampling_rate)
 
-    def __call__(
-        self,
-        raw_speech: Any,
-        sampling_rate: int | None = None,
-        return_tensors: str | TensorType | None = None,
-        **kwargs: Any,
-    ) -> BatchFeature:
-        r"""
-        Args:
-            raw_speech (`np.ndarray`, `torch.Tensor` or a list of them or of floats):
-                Mono sound `(samples,)`, or several: a list, or an array `(sounds, samples)`. Floats in [-1, 1].
-            sampling_rate (`int`):
-                The rate of `raw_speech`: required, and equal to `self.sampling_rate`.
-            return_tensors (`str`, *optional*):
-                `"pt"` or `"np"`.
-            kwargs:
-                Padding and truncation options that processors hand to everything have no effect here.
+    @property
+    def shortest(self) -> int:
+        return FRAME
 
-        Returns:
-            `BatchFeature`: `input_features` `(sounds, clips, 1, mels, frames)` float32 and `input_features_mask`
-            `(sounds, clips, frames)` int64, 1 where a frame holds sound.
-
-        Raises:
-            ValueError: If the rate is missing or wrong, or a sound is not mono float, empty, not finite, or shorter
-                than one frame.
-        """
-        sounds = check_sounds(
-            raw_speech, sampling_rate, expected_rate=self.sampling_rate, shortest=FRAME, name=type(self).__name__
-        )
+    def extract(self, sounds: Sequence[np.ndarray], **kwargs: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Features `(sounds, clips, 1, mels, frames)` float32."""
         clip = round(self.clip_length_s * self.sampling_rate)
         for index, sound in enumerate(sounds):
             seconds = len(sound) / self.sampling_rate
@@ -108,19 +85,19 @@ class ImageBindFeatureExtractor(UnfetchedSoundMixin, SequenceFeatureExtractor):
                 warnings.warn(
                     f"sound {index} has {seconds:.2f} s: padded to one clip of {self.clip_length_s:g} s.",
                     UserWarning,
-                    stacklevel=2,
+                    stacklevel=3,
                 )
             elif len(sound) > self.num_clips * clip:
                 warnings.warn(
                     f"sound {index} has {seconds:.1f} s, of which {self.num_clips} clips of {self.clip_length_s:g} s "
                     "are heard; cut it into shorter sounds to hear all of it.",
                     UserWarning,
-                    stacklevel=2,
+                    stacklevel=3,
                 )
         clips = [[self._clip_features(samples) for samples in self._cut(sound, clip)] for sound in sounds]
         frames = [[count for _, count in sound] for sound in clips]
         features, mask = stack_windows([[x for x, _ in sound] for sound in clips], frames)
-        return BatchFeature({"input_features": features, "input_features_mask": mask}, tensor_type=return_tensors)
+        return features, mask
 
     def clip_samples(self, samples: int) -> list[tuple[int, int]]:
         """First sample of each clip and the one behind its last (which a short sound does not reach)."""

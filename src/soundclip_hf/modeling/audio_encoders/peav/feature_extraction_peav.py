@@ -1,16 +1,16 @@
 """Sound at 48 kHz in, the same sound in frames of 40 ms for `PeAvAudioModel` out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from transformers import AutoFeatureExtractor, BatchFeature, PeAudioFeatureExtractor
-from transformers.utils import TensorType
+from transformers import AutoFeatureExtractor, PeAudioFeatureExtractor
 
-from ..feature_extraction_base import UnfetchedSoundMixin, check_sounds, split_windows, stack_windows
+from ..feature_extraction_base import SoundFeatureExtractorMixin, split_windows, stack_windows
 from .configuration_peav import PeAvAudioConfig
 
 
-class PeAvFeatureExtractor(UnfetchedSoundMixin, PeAudioFeatureExtractor):
+class PeAvFeatureExtractor(SoundFeatureExtractorMixin, PeAudioFeatureExtractor):
     r"""
     Raw sound, reflected at its end to a multiple of `hop_length` samples and cut into frames of that length.
 
@@ -40,47 +40,19 @@ class PeAvFeatureExtractor(UnfetchedSoundMixin, PeAudioFeatureExtractor):
         """Samples of a full window."""
         return round(self.max_length_s * self.sampling_rate)
 
-    def __call__(  # type: ignore[override]
-        self,
-        raw_speech: Any,
-        sampling_rate: int | None = None,
-        return_tensors: str | TensorType | None = None,
-        **kwargs: Any,
-    ) -> BatchFeature:
-        r"""
-        Args:
-            raw_speech (`np.ndarray`, `torch.Tensor` or a list of them or of floats):
-                Mono sound `(samples,)`, or several: a list, or an array `(sounds, samples)`. Floats in [-1, 1].
-            sampling_rate (`int`):
-                The rate of `raw_speech`: required, and equal to `self.sampling_rate`.
-            return_tensors (`str`, *optional*):
-                `"pt"` or `"np"`.
-            kwargs:
-                Padding and truncation options that processors hand to everything have no effect here.
+    @property
+    def shortest(self) -> int:
+        return self.hop_length
 
-        Returns:
-            `BatchFeature`: `input_features` `(sounds, windows, frames, hop_length)` float32, raw samples, and
-            `input_features_mask` `(sounds, windows, frames)` int64, 1 where a frame holds sound; all zero for a padding
-            window.
-
-        Raises:
-            ValueError: If the rate is missing or wrong, or a sound is not mono float, empty, not finite, or shorter
-                than one frame.
-        """
-        sounds = check_sounds(
-            raw_speech,
-            sampling_rate,
-            expected_rate=self.sampling_rate,
-            shortest=self.hop_length,
-            name=type(self).__name__,
-        )
+    def extract(self, sounds: Sequence[np.ndarray], **kwargs: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Features `(sounds, windows, frames, hop_length)` float32: raw samples."""
         windows = [
             [self._frames(window) for window in split_windows(sound, self.max_samples, self.hop_length)]
             for sound in sounds
         ]
         counts = [[len(window) for window in sound] for sound in windows]
         features, mask = stack_windows(windows, counts, frame_axis=0)
-        return BatchFeature({"input_features": features, "input_features_mask": mask}, tensor_type=return_tensors)
+        return features, mask
 
     def _frames(self, sound: np.ndarray) -> np.ndarray:
         return np.pad(sound, (0, -len(sound) % self.hop_length), "reflect").reshape(-1, self.hop_length)

@@ -1,17 +1,17 @@
 """Sound at 16 kHz in, normalised log power spectrograms for `Wav2ClipModel` out."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from transformers import AutoFeatureExtractor, BatchFeature, SequenceFeatureExtractor
-from transformers.utils import TensorType
+from transformers import AutoFeatureExtractor, SequenceFeatureExtractor
 
-from ..feature_extraction_base import UnfetchedSoundMixin, check_sounds, split_windows, stack_windows
+from ..feature_extraction_base import SoundFeatureExtractorMixin, split_windows, stack_windows
 from .configuration_wav2clip import Wav2ClipConfig
 
 
-class Wav2ClipFeatureExtractor(UnfetchedSoundMixin, SequenceFeatureExtractor):
+class Wav2ClipFeatureExtractor(SoundFeatureExtractorMixin, SequenceFeatureExtractor):
     r"""
     `log(power + 1e-7)` of a centred STFT with a periodic Hann window, minus its mean, over its standard deviation.
 
@@ -63,35 +63,12 @@ class Wav2ClipFeatureExtractor(UnfetchedSoundMixin, SequenceFeatureExtractor):
         self.max_length_s = max_length_s
         self.statistics = statistics
 
-    def __call__(
-        self,
-        raw_speech: Any,
-        sampling_rate: int | None = None,
-        return_tensors: str | TensorType | None = None,
-        **kwargs: Any,
-    ) -> BatchFeature:
-        r"""
-        Args:
-            raw_speech (`np.ndarray`, `torch.Tensor` or a list of them or of floats):
-                Mono sound `(samples,)`, or several: a list, or an array `(sounds, samples)`. Floats in [-1, 1].
-            sampling_rate (`int`):
-                The rate of `raw_speech`: required, and equal to `self.sampling_rate`.
-            return_tensors (`str`, *optional*):
-                `"pt"` or `"np"`.
-            kwargs:
-                Padding and truncation options that processors hand to everything have no effect here.
+    @property
+    def shortest(self) -> int:
+        return self.n_fft
 
-        Returns:
-            `BatchFeature`: `input_features` `(sounds, windows, bins, frames)` float32 of mean 0 and deviation 1, and
-            `input_features_mask` `(sounds, windows, frames)` int64, 1 where a frame holds sound.
-
-        Raises:
-            ValueError: If the rate is missing or wrong, or a sound is not mono float, empty, not finite, or shorter
-                than one frame.
-        """
-        sounds = check_sounds(
-            raw_speech, sampling_rate, expected_rate=self.sampling_rate, shortest=self.n_fft, name=type(self).__name__
-        )
+    def extract(self, sounds: Sequence[np.ndarray], **kwargs: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Features `(sounds, windows, bins, frames)` float32 of mean 0 and deviation 1."""
         length = round(self.max_length_s * self.sampling_rate)
         logs = [
             [self._log_spectrogram(window) for window in split_windows(sound, length, self.n_fft)] for sound in sounds
@@ -104,7 +81,7 @@ class Wav2ClipFeatureExtractor(UnfetchedSoundMixin, SequenceFeatureExtractor):
                 window -= mean
                 window /= deviation + 1e-9
         features, mask = stack_windows(logs, [[window.shape[-1] for window in sound] for sound in logs])
-        return BatchFeature({"input_features": features, "input_features_mask": mask}, tensor_type=return_tensors)
+        return features, mask
 
     def _log_spectrogram(self, sound: np.ndarray) -> np.ndarray:
         # In double precision from here, in which the deviation of silence is 0 and not a rounding error to divide by.

@@ -2,17 +2,17 @@
 
 import math
 import os
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from transformers import AutoFeatureExtractor, BatchFeature, WhisperFeatureExtractor
-from transformers.utils import TensorType
+from transformers import AutoFeatureExtractor, WhisperFeatureExtractor
 
-from ..feature_extraction_base import UnfetchedSoundMixin, check_sounds, split_windows, stack_windows
+from ..feature_extraction_base import SoundFeatureExtractorMixin, split_windows, stack_windows
 from .configuration_whisperclip import WhisperClipConfig
 
 
-class WhisperClipFeatureExtractor(UnfetchedSoundMixin, WhisperFeatureExtractor):
+class WhisperClipFeatureExtractor(SoundFeatureExtractorMixin, WhisperFeatureExtractor):
     r"""
     Whisper's log-mel features, in windows of `chunk_length` seconds.
 
@@ -55,54 +55,32 @@ class WhisperClipFeatureExtractor(UnfetchedSoundMixin, WhisperFeatureExtractor):
         values.pop("feature_extractor_type")
         return cls(**{**values, **kwargs})
 
-    def __call__(  # type: ignore[override]
-        self,
-        raw_speech: Any,
-        sampling_rate: int | None = None,
-        return_tensors: str | TensorType | None = None,
-        device: str = "cpu",
-        padding: Any = None,
-        **kwargs: Any,
-    ) -> BatchFeature:
-        r"""
+    @property
+    def shortest(self) -> int:
+        return self.n_fft
+
+    def extract(
+        self, sounds: Sequence[np.ndarray], device: str = "cpu", padding: Any = None, **kwargs: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Features `(sounds, windows, mels, frames)` float32.
+
         Args:
-            raw_speech (`np.ndarray`, `torch.Tensor` or a list of them or of floats):
-                Mono sound `(samples,)`, or several: a list, or an array `(sounds, samples)`. Floats in [-1, 1].
-            sampling_rate (`int`):
-                The rate of `raw_speech`: required, and equal to `self.sampling_rate`.
-            return_tensors (`str`, *optional*):
-                `"pt"` or `"np"`.
+            sounds: `(samples,)` float32 each.
             device (`str`, *optional*, defaults to `"cpu"`):
                 Where the spectrogram is computed.
             padding (`str`, *optional*):
                 `"max_length"` gives each window of `window="short"` the `nb_max_frames` frames of a full one, masked,
                 so that sounds that were prepared one by one can be concatenated, as pipelines do with `batch_size`.
                 Other values have no effect.
-            kwargs:
-                Further options that processors hand to everything have no effect here.
-
-        Returns:
-            `BatchFeature`: `input_features` `(sounds, windows, mels, frames)` float32 and `input_features_mask`
-            `(sounds, windows, frames)` int64, 1 where a frame holds sound; all zero for a padding window.
-
-        Raises:
-            ValueError: If the rate is missing or wrong, or a sound is not mono float, empty, not finite, or shorter
-                than one frame.
         """
-        sounds = check_sounds(
-            raw_speech,
-            sampling_rate,
-            expected_rate=self.sampling_rate,
-            shortest=self.n_fft,
-            name=type(self).__name__,
-        )
         cut = [split_windows(sound, self.n_samples, self.n_fft) for sound in sounds]
         frames = [[math.ceil(len(window) / self.hop_length) for window in sound] for sound in cut]
         windows = [[self._log_mel(window, device) for window in sound] for sound in cut]
         features, mask = stack_windows(
             windows, frames, num_frames=self.nb_max_frames if padding == "max_length" else None
         )
-        return BatchFeature({"input_features": features, "input_features_mask": mask}, tensor_type=return_tensors)
+        return features, mask
 
     def _log_mel(self, sound: np.ndarray, device: str) -> np.ndarray:
         """Log-mel `(mels, frames)` of one window: `nb_max_frames` frames (pad30), or the real ones of them (short)."""
@@ -112,7 +90,9 @@ class WhisperClipFeatureExtractor(UnfetchedSoundMixin, WhisperFeatureExtractor):
             # floor is relative to) are those of pad30.
             length = min(length, self.hop_length * (frames + math.ceil(self.n_fft / 2 / self.hop_length)))
         padded = np.pad(sound, (0, length - len(sound)))
-        features = super().__call__(padded, False, padding="longest", sampling_rate=self.sampling_rate, device=device)
+        features = super(SoundFeatureExtractorMixin, self).__call__(
+            padded, False, padding="longest", sampling_rate=self.sampling_rate, device=device
+        )
         log_mel = features["input_features"][0]
         return log_mel[:, :frames] if self.window == "short" else log_mel
 
