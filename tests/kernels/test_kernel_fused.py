@@ -11,7 +11,7 @@ import torch
 
 triton = pytest.importorskip("triton")
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parents[1] / "support"
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 KERNELS = ["similarity_kernel", "zero_kernel", "drop_kernel"]
 POINTERS = {"similarity": "*fp32", "valid": "*u8", "budgets": "*i32", "kept": "*u8"}

@@ -97,7 +97,7 @@ def test_a_kill_while_packing(tmp_path, monkeypatch):
     store.add(block("x", "y"))
     store.add(block("x", value=1.0))
     before = content(store)
-    monkeypatch.setattr("pathlib.Path.unlink", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("pathlib.Path.unlink", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         store.pack()
     monkeypatch.undo()

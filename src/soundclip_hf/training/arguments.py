@@ -192,8 +192,11 @@ def read_arguments(
     words = list(options)
     given = parser.parse_known_args(words)[0].config or config
     if given is not None:
-        path = find_config(given)
-        values = read_config(path)
+        try:
+            path = find_config(given)
+            values = read_config(path)
+        except SettingError as error:
+            raise ArgumentsError(str(error)) from error
         _check_names(values, f"{path}: ")
         parser.set_defaults(**values)
     try:
