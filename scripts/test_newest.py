@@ -2,7 +2,7 @@
 Test with the newest release of everything, the upper limits of pyproject.toml lifted and pre-releases left out.
 
 What: makes `.venv-newest`, runs the offline tests and the demo there, prints a table package | locked | newest | result
-Needs: the package index; `.venv` (`make test-newest` makes it); about 10 minutes on two cores
+Needs: the package index; `.venv` (`make test-newest` makes it); about 15 minutes on two cores
 Launch: make test-newest            (TESTS="tests/modeling tests/test_readme.py" for a part)
 Expect: exit code 0 and "passed" in every row; a row says which upper limit in pyproject.toml a newer release is beyond
 """
