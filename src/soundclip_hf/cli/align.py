@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .options import DebugOption, JsonOption
 from .output import UsageError, note, reporting, result, warn
 
 if TYPE_CHECKING:
@@ -18,19 +19,21 @@ SETTINGS_FOLLOW = {"allow_extra_args": True, "ignore_unknown_options": True}
 def align(
     context: typer.Context,
     config: Annotated[
-        str | None, typer.Option(help="A YAML file, or the name of one that comes with the package: align/whisperclip.")
+        str | None,
+        typer.Option(help="A YAML file, or the name of one that comes with the package, such as align/whisperclip."),
     ] = None,
     grid: Annotated[
-        str | None, typer.Option(help="Train every row of a table of the paper: loss, pooling, size, last_n.")
+        str | None, typer.Option(help="Train all rows of one of the paper's tables: loss, pooling, size or last_n.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per adapter on stdout.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
 ) -> None:
     """
-    Train the projector between an audio encoder and a LLaVA's visual space; both stay as they are.
+    Train the projector between an audio encoder and the visual space of a LLaVA.
 
-    The settings are those of the config, of soundclip_hf.training.arguments and of transformers' TrainingArguments; any
-    of them may follow as an option. The same command goes on with a run that was stopped.
+    Encoder and LLaVA are not changed. The settings are those of soundclip_hf.training.arguments and of transformers'
+    TrainingArguments. They come from --config, and each may be given as an option, too. To continue a run that was
+    stopped, give the same command again.
 
     \b
       soundclip align --config align/whisperclip --dataset my-clips
@@ -39,7 +42,7 @@ def align(
           --cache_embeddings out/cache --per_device_train_batch_size 1024 --seed 1
       soundclip align --config align/whisperclip --dataset my-clips --grid loss
 
-    The adapter in --output_dir is what describe, embed and search take as --model. Several devices:
+    The commands describe, embed and index take the adapter in --output_dir as --model. To train on several devices:
     accelerate launch -m soundclip_hf.training.alignment --config align/whisperclip …
 
     Exit code: 0, 1 if something failed, 2 if the command line or the config is wrong.

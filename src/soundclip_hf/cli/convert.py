@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .options import DebugOption, JsonOption
 from .output import CliError, UsageError, reporting, result, warn, with_progress
 
 if TYPE_CHECKING:
@@ -28,26 +29,32 @@ class Encoder(StrEnum):
 
 
 def convert(
-    encoder: Annotated[Encoder, typer.Argument(metavar="ENCODER", help=", ".join(Encoder.__members__))],
+    encoder: Annotated[Encoder, typer.Argument(metavar="ENCODER", help=f"Which encoder it is: {', '.join(Encoder)}.")],
     source: Annotated[Path, typer.Argument(metavar="SRC", help="The original .pth, .pt, .bin or .safetensors file.")],
     destination: Annotated[Path, typer.Argument(metavar="DST", help="The folder to write.")],
     golden: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Also check the port against golden vectors; runs this folder's fill.py."),
+        typer.Option(
+            metavar="DIR",
+            help="Folder of golden vectors to check the converted code against. Its fill.py is run.",
+        ),
     ] = None,
     fields: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Of the configuration, such as layer_fusion=final."),
+        typer.Option(
+            "--set", metavar="FIELD=VALUE", help="Set a field of the configuration, such as layer_fusion=final."
+        ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model that DST holds.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model that is in DST.")] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
 ) -> None:
     """
     Convert the original checkpoint of an audio encoder into a folder for AutoModel and AutoFeatureExtractor.
 
-    SRC is read as weights alone; no code in it is run. Entries that are missing or unknown are an error. What was
-    written is loaded again, converted back, compared with SRC bit by bit, and run on a sound; then DST appears.
+    Only weights are read from SRC; code in it is not run. Weights that are missing or unknown are an error. The result
+    is loaded again, converted back, compared with SRC bit by bit and run on a sound. DST is written only if all of this
+    succeeds.
 
     \b
       soundclip convert imagebind imagebind_huge.pth ears/imagebind

@@ -2,81 +2,45 @@
 
 import shutil
 from contextlib import closing
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .describe import Alignment, parse_frame
+from . import options
 from .output import FAILED, CliError, note, reporting, result, with_progress
 
 if TYPE_CHECKING:
     from ..retrieval.embedding_store import Block, EmbeddingStore
 
 
-class Modality(StrEnum):
-    auto = "auto"
-    audio = "audio"
-    image = "image"
-    both = "both"
-
-
-ModelOption = Annotated[
-    str | None,
-    typer.Option("--model", help="Hub id or folder: SoundClip, SoundLlava or adapter.  [default: bundled tiny]"),
-]
-RevisionOption = Annotated[str | None, typer.Option("--revision", help="Of --model: a branch, tag or commit.")]
-EncoderOption = Annotated[
-    str | None,
-    typer.Option("--encoder", help="Hub id or folder of an audio encoder, such as a Whisper, in place of the model's."),
-]
-AlignmentOption = Annotated[
-    Alignment | None,
-    typer.Option(
-        "--alignment", help="How sound enters the pictures' space.  [default: the model's; raw with --encoder]"
-    ),
-]
-ModalityOption = Annotated[Modality, typer.Option("--modality", help="What to embed; auto: whatever a file holds.")]
-FrameOption = Annotated[str, typer.Option("--frame", metavar="first|middle|SECONDS", help="The picture of a clip.")]
-FramesOption = Annotated[
-    int, typer.Option("--frames", min=1, help="More than 1: the mean over so many frames of a clip, evenly spaced.")
-]
-BatchOption = Annotated[int, typer.Option("--batch-size", min=1, help="Files at a time.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, or auto.")]
-DtypeOption = Annotated[
-    str,
-    typer.Option("--dtype", help="float32, bfloat16, float16; auto is float32 on a CPU, the checkpoint's elsewhere."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line on stdout.")]
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
-
-
 def embed(
-    files: Annotated[list[str], typer.Argument(metavar="FILES...", help="Clips, sounds, pictures; files or URLs.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILES...", help="Clips, sounds and pictures, as files or URLs.")
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The safetensors file to write.")],
-    modality: ModalityOption = Modality.auto,
-    normalize: Annotated[bool, typer.Option("--normalize", help="L2-normalise the vectors.")] = False,
-    frame: FrameOption = "middle",
-    frames: FramesOption = 1,
-    model: ModelOption = None,
-    revision: RevisionOption = None,
-    encoder: EncoderOption = None,
-    alignment: AlignmentOption = None,
-    batch_size: BatchOption = 8,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    as_json: JsonOption = False,
-    debug: DebugOption = False,
+    modality: options.ModalityOption = options.Modality.auto,
+    frame: options.FrameOption = "middle",
+    frames: options.FramesOption = 1,
+    model: options.ModelOption = None,
+    revision: options.RevisionOption = None,
+    encoder: options.EncoderOption = None,
+    alignment: options.AlignmentOption = None,
+    normalize: Annotated[bool, typer.Option("--normalize", help="Scale every vector to length 1.")] = False,
+    batch_size: options.BatchOption = 8,
+    device: options.DeviceOption = "auto",
+    dtype: options.DtypeOption = "auto",
+    as_json: options.JsonOption = False,
+    debug: options.DebugOption = False,
 ) -> None:
     """
     Embed clips, sounds and pictures as vectors of one space.
 
-    The file holds `audio` and `image`, (n, dim) float32, and `entries`, JSON as bytes: the files in order, each with
-    whether it has a sound and a picture. `soundclip_hf.retrieval.embedding_store.read_block` reads all of it.
+    The file that is written holds `audio` and `image`, (n, dim) float32, and `entries`, JSON as bytes: one entry for
+    each file, in order, which says whether it has a sound and a picture. `read_block` of
+    `soundclip_hf.retrieval.embedding_store` reads it.
 
-    A run that was stopped goes on where it was when the command is given again; files that have not changed are not
-    embedded again.
+    To continue a run that was stopped, give the same command again. Files that have not changed are not embedded again.
 
     \b
       soundclip embed bell.mp4 siren.wav street.jpg -o vectors.safetensors
@@ -85,7 +49,7 @@ def embed(
     Exit code: 0, 1 if something failed, 2 if the command line is wrong.
     """
     with reporting(debug):
-        moment = parse_frame(frame)
+        moment = options.parse_frame(frame)
         names = list(dict.fromkeys(files))
 
         from ..retrieval.embedding import embed_files, store_all
@@ -94,14 +58,8 @@ def embed(
         from .dual_encoder import load_dual
 
         made = _made_before(out)
-        dual = load_dual(
-            model,
-            revision=revision,
-            encoder=encoder,
-            alignment=alignment and alignment.value,
-            device=device,
-            dtype=dtype,
-        )
+        way = alignment and alignment.value
+        dual = load_dual(model, revision=revision, encoder=encoder, alignment=way, device=device, dtype=dtype)
         how = Reading(modality.value, moment, frames)
         settings = {**dual.settings, **how.settings, "normalized": normalize}
         parts = out.with_name(f".{out.name}.parts")

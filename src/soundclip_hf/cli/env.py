@@ -5,10 +5,9 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
+from .options import DebugOption, JsonOption
 from .output import reporting, result
 
 REQUIRED = (
@@ -43,10 +42,14 @@ OPTIONAL = (
 
 
 def env(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
 ) -> None:
-    """Print versions, devices and the cache folder."""
+    """
+    Print versions, devices and the cache folder, as a bug report needs them.
+
+    Exit code: 0, 1 if something failed, 2 if the command line is wrong.
+    """
     with reporting(debug):
         found = _gather()
         if as_json:

@@ -7,23 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .describe import parse_frame
-from .embed import (
-    AlignmentOption,
-    BatchOption,
-    DebugOption,
-    DeviceOption,
-    DtypeOption,
-    EncoderOption,
-    FrameOption,
-    FramesOption,
-    JsonOption,
-    Modality,
-    ModalityOption,
-    ModelOption,
-    RevisionOption,
-    open_store,
-)
+from . import options
+from .embed import open_store
 from .output import FAILED, CliError, note, reporting, result, with_progress
 
 if TYPE_CHECKING:
@@ -31,26 +16,28 @@ if TYPE_CHECKING:
 
 
 def index(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Searched with its folders for media files.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The index, a folder.")],
-    modality: ModalityOption = Modality.auto,
-    frame: FrameOption = "middle",
-    frames: FramesOption = 1,
-    model: ModelOption = None,
-    revision: RevisionOption = None,
-    encoder: EncoderOption = None,
-    alignment: AlignmentOption = None,
-    batch_size: BatchOption = 8,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    as_json: JsonOption = False,
-    debug: DebugOption = False,
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder with the media files, which may be in folders below it.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the index; it is made if there is none.")],
+    modality: options.ModalityOption = options.Modality.auto,
+    frame: options.FrameOption = "middle",
+    frames: options.FramesOption = 1,
+    model: options.ModelOption = None,
+    revision: options.RevisionOption = None,
+    encoder: options.EncoderOption = None,
+    alignment: options.AlignmentOption = None,
+    batch_size: options.BatchOption = 8,
+    device: options.DeviceOption = "auto",
+    dtype: options.DtypeOption = "auto",
+    as_json: options.JsonOption = False,
+    debug: options.DebugOption = False,
 ) -> None:
     """
     Index the clips, sounds and pictures of a folder for `soundclip search`.
 
-    Given again, it embeds what is new or has changed (by size and time, or else by content), takes out what is gone,
-    and goes on where it was stopped.
+    Give the same command again to bring the index up to date or to continue a run that was stopped. Files that are new
+    or have changed are embedded, and files that are gone are removed.
 
     \b
       soundclip index videos -o idx
@@ -59,7 +46,7 @@ def index(
     Exit code: 0, 1 if something failed, 2 if the command line is wrong.
     """
     with reporting(debug):
-        moment = parse_frame(frame)
+        moment = options.parse_frame(frame)
         if not folder.is_dir():
             raise CliError(f"{folder}: {'is not a folder' if folder.exists() else 'no such folder'}; pass a folder")
         if out.exists() and not out.is_dir():
@@ -73,14 +60,8 @@ def index(
         sources = [source for source in _walk(folder, out) if how.wants(source.kind)]
         if not sources and not out.is_dir():
             raise CliError(f"{folder}: holds no media files for --modality {modality.value}; pass another folder")
-        dual = load_dual(
-            model,
-            revision=revision,
-            encoder=encoder,
-            alignment=alignment and alignment.value,
-            device=device,
-            dtype=dtype,
-        )
+        way = alignment and alignment.value
+        dual = load_dual(model, revision=revision, encoder=encoder, alignment=way, device=device, dtype=dtype)
         settings = {**dual.settings, **how.settings, "normalized": True, "folder": str(folder.resolve())}
         store = open_store(out, settings, "--out")
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .embed import DebugOption, DeviceOption, DtypeOption, JsonOption
+from .options import DebugOption, DeviceOption, DtypeOption, JsonOption
 from .output import CliError, UsageError, note, reporting, result
 
 if TYPE_CHECKING:
@@ -20,20 +20,25 @@ class By(StrEnum):
 
 
 def search(
-    index: Annotated[Path, typer.Argument(metavar="INDEX", help="Made by `soundclip index`.")],
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="A sound, a picture or a clip; a file or URL.")],
-    top_k: Annotated[int, typer.Option("-k", "--top-k", min=1, help="How many to show.")] = 5,
+    index: Annotated[Path, typer.Argument(metavar="INDEX", help="Folder that `soundclip index` made.")],
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="A sound, a picture or a clip, as a file or URL.")],
+    top_k: Annotated[int, typer.Option("-k", "--top-k", min=1, help="How many matches to show.")] = 5,
     by: Annotated[
-        By | None, typer.Option(help="Of a clip: search by its sound or by its picture.  [default: audio]")
+        By | None, typer.Option(help="Whether to search by the sound of a clip or by its picture.  [default: audio]")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="The model of the index, where it has another name here.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Hub id or folder of the index's model, if it has moved.  [default: as in the index]"),
+    ] = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """
-    Search an index: a sound finds frames, a picture finds sounds. The search is exact, by cosine.
+    Search an index: a sound finds frames, and a picture finds sounds.
+
+    Every vector of the index is compared with the query by cosine.
 
     \b
       soundclip search idx siren.wav -k 10

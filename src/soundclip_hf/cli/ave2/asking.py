@@ -7,9 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from ...extras import require
+from ..options import DebugOption as Debug
+from ..options import JsonOption as Json
+from ..options import TableArgument as Table
+from ..options import check_media
 from ..output import UsageError, reporting
 from .asking_run import Run, limits_of, server_of
-from .making import Debug, Json, Table, check_media
 
 BaseUrl = Annotated[str | None, typer.Option(help="Of an OpenAI-compatible server, with /v1.")]
 Model = Annotated[str | None, typer.Option(help="As the server calls it.")]

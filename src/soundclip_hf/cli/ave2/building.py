@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...extras import require
+from ..options import DebugOption, InclusiveOption, JsonOption, MediaOption, TableArgument, check_media
 from ..output import CliError, UsageError, note, reporting, result, with_progress
-from .making import Debug, Json, Table, check_media
 from .publishing import showing
 
 if TYPE_CHECKING:
@@ -20,26 +20,31 @@ if TYPE_CHECKING:
 
 def build(
     settings: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME=VALUE…", help="Count more than the file: judge.mode=media.")
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME=VALUE…", help="Settings that override those of --config, such as judge.mode=media."
+        ),
     ] = None,
-    config: Annotated[str, typer.Option(help="A YAML file, or the name of one that comes with the package.")] = (
-        "dataset/ave2"
-    ),
+    config: Annotated[
+        str, typer.Option(help="A YAML file, or the name of one that comes with the package, such as dataset/ave2.")
+    ] = ("dataset/ave2"),
     only: Annotated[
-        list[str] | None, typer.Option(metavar="STAGE", help="Run this stage alone; may be repeated.")
+        list[str] | None, typer.Option(metavar="STAGE", help="Run only this stage. May be given several times.")
     ] = None,
     restart: Annotated[
-        str | None, typer.Option(metavar="STAGE", help="Make this stage and those after it anew.")
+        str | None, typer.Option(metavar="STAGE", help="Make this stage and those after it again.")
     ] = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Ask again for captions and judgements that failed.")] = False,
-    as_json: Json = False,
-    debug: Debug = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Ask again for the captions and scores that failed.")] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
 ) -> None:
     """
-    Make a data set of long videos: segment, annotate, judge, subset, shard, push.
+    Make a data set from long videos: segment, annotate, judge, subset, shard and push.
 
-    It may be stopped or killed at any moment: the same command goes on where it was. The shard that was being made is
-    made again, from the answers that are known.
+    To continue a run that was stopped, give the same command again. The shard that was being made is made again; models
+    are not asked again for answers that they have given.
+
+    Exit code: 0, 1 if something failed, 2 if the command line or the config is wrong.
     """
     with reporting(debug):
         from ...data.build.config import read_build_config
@@ -72,15 +77,32 @@ def build(
 
 
 def subset(
-    table: Table,
-    out: Annotated[Path, typer.Option(help="Parquet file of the rows that stay, each with its split.")],
-    keep: Annotated[str, typer.Option(metavar="SUBSET", help="default keeps all rows.")] = "default",
-    inclusive: Annotated[bool, typer.Option("--inclusive", help="At least the threshold, not above it.")] = False,
-    eval_share: Annotated[float, typer.Option(min=0.0, max=0.99, help="Of videos, by the hash of their ids.")] = 0.02,
-    as_json: Json = False,
-    debug: Debug = False,
+    table: TableArgument,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Parquet file to write: the rows that are kept, each with its split.")
+    ],
+    keep: Annotated[
+        str,
+        typer.Option(
+            metavar="SUBSET",
+            help="Which subset to keep: default (all rows), filtered, retrieval, localization or offscreen.",
+        ),
+    ] = "default",
+    inclusive: InclusiveOption = False,
+    eval_share: Annotated[
+        float,
+        typer.Option(min=0.0, max=0.99, help="Share of the videos in the split eval, chosen by the hash of their ids."),
+    ] = 0.02,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
 ) -> None:
-    """Give each row the split of its video, and keep the rows of a subset. Bad rows are an error."""
+    """
+    Give each row the split of its video, and keep the rows of a subset.
+
+    A row that breaks the schema is an error.
+
+    Exit code: 0, 1 if something failed, 2 if the command line is wrong.
+    """
     with reporting(debug):
         require("datasets", "pyarrow", what="soundclip ave2 subset")
 
@@ -98,14 +120,24 @@ def subset(
 
 
 def shard(
-    table: Table,
-    out: Annotated[Path, typer.Option(help="Folder to upload; it is made.")],
-    media: Annotated[Path | None, typer.Option(help="Folder of the clips, <sample_id>.mp4, to go along.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace shards of other rows.")] = False,
-    as_json: Json = False,
-    debug: Debug = False,
+    table: TableArgument,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder of the shards, ready to upload; it is made if there is none.")
+    ],
+    media: MediaOption = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace shards of other rows that are in OUT.")
+    ] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
 ) -> None:
-    """Write rows, and their clips, as the Parquet shards that `load_dataset` reads; rows need a split (`subset`)."""
+    """
+    Write rows and their clips as the Parquet shards that `load_dataset` reads.
+
+    Each row needs a split, which `soundclip ave2 subset` gives it.
+
+    Exit code: 0, 1 if something failed, 2 if the command line is wrong.
+    """
     with reporting(debug):
         check_media(media)
         require("datasets", "pyarrow", what="soundclip ave2 shard")

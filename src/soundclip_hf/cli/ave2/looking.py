@@ -1,4 +1,4 @@
-"""`soundclip ave2 stats`, `verify` and `view`: what is in a table, and whether it holds together."""
+"""`soundclip ave2 stats`, `verify` and `view`: what is in a table, and whether it is valid."""
 
 import json
 from collections.abc import Iterable
@@ -8,20 +8,27 @@ from typing import Annotated, Any
 import typer
 
 from ...extras import require
+from ..options import DebugOption, JsonOption, MediaOption, TableArgument, check_media
 from ..output import FAILED, note, reporting, result, with_progress
-from .making import Debug, Json, Table, check_media
 from .rating import finite, short
 
 
 def stats(
-    table: Table,
+    table: TableArgument,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw score histograms into this .png, .svg or .pdf; the numbers go beside it.")
+        Path | None,
+        typer.Option(
+            help="Draw histograms of the scores into this .png, .svg or .pdf file; a .json beside it gets the numbers."
+        ),
     ] = None,
-    as_json: Json = False,
-    debug: Debug = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
 ) -> None:
-    """Count what the paper counts, with its numbers beside ours."""
+    """
+    Compute the statistics that the paper reports, and show the paper's numbers beside them.
+
+    Exit code: 0, 1 if something failed, 2 if the command line is wrong.
+    """
     with reporting(debug):
         require("pyarrow", *(["matplotlib"] if plot is not None else []), what="soundclip ave2 stats")
 
@@ -49,12 +56,16 @@ def stats(
 
 
 def verify(
-    table: Table,
-    media: Annotated[Path | None, typer.Option(help="Folder of the clips, to check their hashes.")] = None,
-    as_json: Json = False,
-    debug: Debug = False,
+    table: TableArgument,
+    media: MediaOption = None,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
 ) -> None:
-    """Check rows, counts, hashes, and that no video is in two splits. Exit code 1 if anything is wrong."""
+    """
+    Check rows, counts and hashes, and that no video is in two splits.
+
+    Exit code: 0, 1 if something failed or is wrong with the table, 2 if the command line is wrong.
+    """
     with reporting(debug):
         from ...data.ave2.shard_checks import verify_shards
         from ...data.ave2.tables import check_readable, read_rows
@@ -62,7 +73,7 @@ def verify(
 
         check_media(media)
         check_readable(table)
-        # First, as shards that were damaged may not be readable at all.
+        # Hashes first: a damaged shard may not be readable at all.
         shards = verify_shards(table) if (table / "manifest.json").is_file() else {}
         for fault, paths in shards.items():
             for path in paths:
@@ -96,17 +107,24 @@ def verify(
 
 
 def view(
-    table: Table,
-    out: Annotated[Path, typer.Option(help="New folder for the page; open its index.html.")],
+    table: TableArgument,
+    out: Annotated[Path, typer.Option("-o", "--out", help="New folder for the page; open index.html in it.")],
     media: Annotated[
-        Path | None, typer.Option(help="Folder of clips, or Parquet that has them.  [default: those of the table]")
+        Path | None,
+        typer.Option(help="Folder of the clips, or Parquet files that hold them.  [default: the clips in TABLE]"),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Rows that are shown, from the first.")] = 10_000,
-    title: Annotated[str | None, typer.Option(help="Of the page.  [default: the table's name]")] = None,
-    as_json: Json = False,
-    debug: Debug = False,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many rows.")] = 10_000,
+    title: Annotated[str | None, typer.Option(help="Title of the page.  [default: name of TABLE]")] = None,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
 ) -> None:
-    """Write a page of clips, scores, captions and sources, with filters; it needs no server and no network."""
+    """
+    Write a web page of clips, scores, captions and sources, with filters.
+
+    The page needs no server and no network.
+
+    Exit code: 0, 1 if something failed, 2 if the command line is wrong.
+    """
     with reporting(debug):
         from ...data.viewer.view import write_page
 

@@ -9,27 +9,32 @@ from typing import Annotated
 import typer
 
 from ...files import write_text
+from ..options import DebugOption, JsonOption
 from ..output import FAILED, CliError, UsageError, note, reporting, result, with_progress
-
-Table = Annotated[Path, typer.Argument(help="A .parquet, .jsonl or the authors' .json file, or a folder of them.")]
-Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, one object per line.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
 def segment(
-    videos: Annotated[list[Path], typer.Argument(help="Video files, or folders of them.")],
-    out: Annotated[Path, typer.Option(help="Folder of the clips and of segments.jsonl, their table.")],
-    max_side: Annotated[int | None, typer.Option(min=16, help="Longest side, in pixels.  [default: as it is]")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes.  [default: one per core]")] = None,
-    backend: Annotated[str, typer.Option(metavar="auto|ffmpeg|pyav")] = "auto",
-    as_json: Json = False,
-    debug: Debug = False,
+    videos: Annotated[list[Path], typer.Argument(metavar="VIDEOS...", help="Video files, or folders of them.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the clips and of their table, segments.jsonl.")],
+    max_side: Annotated[
+        int | None, typer.Option(min=16, help="Longest side of a clip, in pixels.  [default: that of the video]")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="How many processes cut at the same time.  [default: one per core]")
+    ] = None,
+    backend: Annotated[
+        str, typer.Option(metavar="auto|ffmpeg|pyav", help="What cuts; auto takes ffmpeg if it is installed.")
+    ] = "auto",
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
 ) -> None:
     """
     Cut long videos into clips of 3 seconds.
 
-    What is finished is not cut again; clips that are not kept say why. Videos that were cut into the same folder
-    before stay in its table.
+    Videos that are finished are not cut again. For each clip that is not kept, the reason is printed. Videos that were
+    cut into the same folder before stay in its table.
+
+    Exit code: 0, 1 if something failed or no clip was made, 2 if the command line is wrong.
     """
     with reporting(debug):
         if backend not in ("auto", "ffmpeg", "pyav"):
@@ -77,12 +82,6 @@ def segment(
             raise typer.Exit(FAILED)
 
 
-def check_media(folder: Path | None) -> None:
-    """One error, and not one for each clip."""
-    if folder is not None and not folder.is_dir():
-        raise UsageError(f"--media {folder}: no such folder")
-
-
 def _lines_of_others(table: Path, videos: Container[str]) -> list[str]:
     """Of the table that an earlier run has left, what is not about these videos."""
     lines = table.read_text(encoding="utf-8").splitlines()
@@ -93,4 +92,4 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
     write_text(path, "".join(f"{line}\n" for line in lines))
 
 
-__all__ = ["Debug", "Json", "Table", "check_media", "segment"]
+__all__ = ["segment"]

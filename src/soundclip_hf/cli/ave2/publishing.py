@@ -1,4 +1,4 @@
-"""`soundclip ave2 push`: shards onto a Hub."""
+"""`soundclip ave2 push`: publish shards on the Hub."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,35 +6,47 @@ from typing import Annotated, Literal, cast, get_args
 
 import typer
 
+from ..options import DebugOption, InclusiveOption, JsonOption
 from ..output import UsageError, reporting, result, with_progress
-from .making import Debug, Json
 
 Gated = Literal["auto", "manual"]
 
 
 def push(
-    repo: Annotated[str, typer.Argument(metavar="ORG/NAME", help="The data set on the Hub; it is made if needed.")],
-    folder: Annotated[Path, typer.Option("--from", metavar="FOLDER", help="What `ave2 shard` has written.")],
+    repo: Annotated[
+        str, typer.Argument(metavar="ORG/NAME", help="The data set on the Hub; it is made if there is none.")
+    ],
+    folder: Annotated[Path, typer.Option("--from", metavar="FOLDER", help="Folder that `soundclip ave2 shard` wrote.")],
     private: Annotated[
-        bool | None, typer.Option("--private/--public", help="Who may see it.  [default: as it is; new ones public]")
+        bool | None,
+        typer.Option("--private/--public", help="Who can see the data set.  [default: unchanged; a new one is public]"),
     ] = None,
     gated: Annotated[
-        str | None, typer.Option(metavar="auto|manual", help="Access on request, granted by itself or by you.")
+        str | None,
+        typer.Option(
+            metavar="auto|manual",
+            help="Users ask for access; it is granted automatically, or by you.  [default: unchanged]",
+        ),
     ] = None,
-    tag: Annotated[str | None, typer.Option(help="Name of this version, such as v1.0.")] = None,
-    revision: Annotated[str, typer.Option(help="Branch.")] = "main",
-    token: Annotated[str | None, typer.Option(help="[default: of `hf auth login`, or HF_TOKEN]")] = None,
-    title: Annotated[str | None, typer.Option(help="Of the card.  [default: NAME]")] = None,
-    licence: Annotated[str, typer.Option(help="Of the annotations, as the Hub spells it.")] = "cc-by-4.0",
-    inclusive: Annotated[bool, typer.Option("--inclusive", help="Subsets take >= for >.")] = False,
-    as_json: Json = False,
-    debug: Debug = False,
+    tag: Annotated[str | None, typer.Option(help="Tag for this version, such as v1.0.")] = None,
+    revision: Annotated[str, typer.Option(help="Branch to push to.")] = "main",
+    token: Annotated[
+        str | None, typer.Option(help="Token of the Hub.  [default: that of `hf auth login`, or HF_TOKEN]")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the card.  [default: NAME]")] = None,
+    licence: Annotated[str, typer.Option(help="Licence of the annotations, as the Hub spells it.")] = "cc-by-4.0",
+    inclusive: InclusiveOption = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
 ) -> None:
     """
     Publish shards as a data set, in one commit, with a card that names its subsets.
 
-    Every file is checked against the manifest. What is on the Hub already is not sent again, so a push that was stopped
-    is simply repeated. Then: load_dataset("ORG/NAME"), or load_dataset("ORG/NAME", "filtered", streaming=True).
+    Every file is checked against the manifest first. Files that are on the Hub already are not sent again. To continue
+    a push that was stopped, give the same command again. Load the data set with load_dataset("ORG/NAME") or
+    load_dataset("ORG/NAME", "filtered", streaming=True).
+
+    Exit code: 0, 1 if something failed, 2 if the command line is wrong.
     """
     with reporting(debug):
         if gated not in (None, *get_args(Gated)):
@@ -63,7 +75,7 @@ def push(
 
 
 def showing(paths: list[Path], doing: str) -> Iterable[Path]:
-    """A bar over the files of a push."""
+    """Show a progress bar over the files of a push."""
     return with_progress(paths, len(paths), doing)
 
 

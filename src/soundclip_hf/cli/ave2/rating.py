@@ -7,24 +7,28 @@ from typing import Annotated, Any
 import typer
 
 from ...extras import require
+from ..options import DebugOption, JsonOption, TableArgument
 from ..output import FAILED, UsageError, note, reporting, result, warn
-from .making import Debug, Json, Table
 
 _KAPPAS = ("unweighted", "linear", "quadratic")
 
 
 def sample(
-    table: Table,
-    out: Annotated[Path, typer.Option(help="CSV to fill in: a row per clip, with an empty column for each score.")],
-    per_type: Annotated[int, typer.Option(min=1, help="Rows of each segment type.")] = 10,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    as_json: Json = False,
-    debug: Debug = False,
+    table: TableArgument,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="CSV to fill in: one row per clip, with an empty column for each score.")
+    ],
+    per_type: Annotated[int, typer.Option(min=1, help="How many rows to draw of each segment type.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
 ) -> None:
     """
     Draw rows evenly from the eight segment types, for people to rate without seeing the judge's scores.
 
-    Compare a filled sheet with the judge: soundclip ave2 agreement SHEET TABLE.
+    Compare a filled sheet with the judge: soundclip ave2 agreement SHEET TABLE
+
+    Exit code: 0, 1 if something failed, 2 if the command line is wrong.
     """
     with reporting(debug):
         if out.suffix.lower() != ".csv":
@@ -46,17 +50,23 @@ def sample(
 
 
 def agreement(
-    tables: Annotated[list[Path], typer.Argument(help="Two or more: filled sheets (.csv), or tables of rows.")],
-    key: Annotated[str, typer.Option(help="Column that names a row on all sides.")] = "sample_id",
-    repeats: Annotated[int, typer.Option(min=0, help="Bootstrap samples for the intervals.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    as_json: Json = False,
-    debug: Debug = False,
+    tables: Annotated[
+        list[Path], typer.Argument(metavar="TABLES...", help="Two or more: filled sheets (.csv), or tables of rows.")
+    ],
+    key: Annotated[str, typer.Option(help="Column that identifies a row in every table.")] = "sample_id",
+    repeats: Annotated[
+        int, typer.Option(min=0, help="How many bootstrap samples the intervals are computed from.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
 ) -> None:
     """
-    Compare ratings of the same rows: exact, within one, and Krippendorff's alpha.
+    Compare ratings of the same rows: exact agreement, agreement within one, and Krippendorff's alpha.
 
-    Of two raters also Cohen's kappa in three weightings; of more, what each two of them agree on (--json).
+    For two raters, Cohen's kappa is shown, too, in three weightings. For more, --json has the agreement of each two.
+
+    Exit code: 0, 1 if something failed or no row has two ratings, 2 if the command line is wrong.
     """
     with reporting(debug):
         if len(tables) < 2:

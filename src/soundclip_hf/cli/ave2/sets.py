@@ -6,30 +6,42 @@ from typing import Annotated, Any
 
 import typer
 
+from ..options import DebugOption, JsonOption
 from ..output import FAILED, CliError, UsageError, note, reporting, result, with_progress
-from .making import Debug, Json
 
 SETS = ("ave", "audiocaps", "audioset", "ego4d", "tvsum", "vggsound", "table", "folder")
 
 
 def coverage(
-    dataset: Annotated[str, typer.Argument(metavar="|".join(SETS), help="What kind of table it is.")],
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help=f"What kind of table it is: {', '.join(SETS)}.")],
     table: Annotated[
         Path,
-        typer.Argument(help="Its table; for `table` any CSV, TSV, JSON or Parquet; for `folder` the clips' folder."),
+        typer.Argument(
+            metavar="TABLE",
+            help="The table of the data set. For `table`: any CSV, TSV, JSON or Parquet file. For `folder`: the folder "
+            "of the clips.",
+        ),
     ],
-    media: Annotated[Path | None, typer.Option(help="Folder with the clips, or of tar archives of them.")] = None,
+    media: Annotated[Path | None, typer.Option(help="Folder of the clips, or of tar archives of them.")] = None,
     known: Annotated[
-        Path | None, typer.Option(help="CSV of youtube_id and media_status: why clips are missing, where you know.")
+        Path | None,
+        typer.Option(
+            help="CSV with the columns youtube_id and media_status: why clips are missing, where it is known."
+        ),
     ] = None,
-    subset: Annotated[Path | None, typer.Option(help="Write the clips that are good to this .jsonl.")] = None,
-    as_json: Json = False,
-    debug: Debug = False,
+    subset: Annotated[
+        Path | None, typer.Option(help="Write the rows whose clips are good to this .jsonl file.")
+    ] = None,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
 ) -> None:
     """
-    Count the clips of a data set that are there and good, and why the others are not.
+    Count which clips of a data set are there and good, and why the others are not.
 
-    The hash names the subset: two results compare if it is the same. Damaged archives and clips are named and skipped.
+    The hash identifies the subset: two results can be compared if it is the same. Damaged archives and clips are named
+    and skipped.
+
+    Exit code: 0, 1 if something failed or no clip is good, 2 if the command line is wrong.
     """
     with reporting(debug):
         if dataset not in SETS:

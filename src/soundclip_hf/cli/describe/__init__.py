@@ -2,78 +2,84 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...bundled import CLIP
+from .. import options
 from ..output import FAILED, UsageError, note, reporting, result, with_progress
 
 if TYPE_CHECKING:
     from .items import Item
 
 
-class Alignment(StrEnum):
-    projected = "projected"
-    raw = "raw"
-
-
-class Patches(StrEnum):
-    zero = "zero"
-    drop = "drop"
-
-
 def describe(
     sources: Annotated[
-        list[str] | None, typer.Argument(metavar="CLIP_OR_IMAGE [SOUND]", help="Files or URLs; see below.")
+        list[str] | None,
+        typer.Argument(metavar="CLIP_OR_IMAGE [SOUND]", help="Files or URLs; a sound follows its picture or clip."),
     ] = None,
     question: Annotated[str, typer.Option("-q", "--question", help="What to ask.")] = "What makes the sound?",
     model: Annotated[
         str | None,
-        typer.Option(help="Hub id or folder of a SoundLlava, an adapter or a LLaVA.  [default: bundled tiny]"),
+        typer.Option(
+            help="Hub id or folder of a SoundLlava, an adapter or a LLaVA.  [default: the bundled tiny model]"
+        ),
     ] = None,
-    revision: Annotated[str | None, typer.Option(help="Of --model: a branch, tag or commit.")] = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option(help="Hub id or folder of an audio encoder, such as a Whisper, in place of the model's."),
+    revision: options.RevisionOption = None,
+    encoder: options.EncoderOption = None,
+    top_k: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="How many patches of a picture to keep beside its sound.  [default: the model's setting]"
+        ),
     ] = None,
-    top_k: Annotated[int | None, typer.Option(min=0, help="Patches that stay.  [default: the model's]")] = None,
-    alignment: Annotated[
-        Alignment | None,
-        typer.Option(help="How sound becomes a visual token.  [default: the model's; raw with --encoder]"),
-    ] = None,
+    alignment: options.AlignmentOption = None,
     alpha: Annotated[
         float | None,
-        typer.Option(min=0.0, max=1.0, help="alpha * raw + (1 - alpha) * projected.  [default: the model's]"),
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Weight of the raw embedding: alpha * raw + (1 - alpha) * projected.  [default: the model's setting]",
+        ),
     ] = None,
     patches: Annotated[
-        Patches | None, typer.Option(help="Zero the other patches (the paper), or drop them.  [default: the model's]")
+        options.Patches | None,
+        typer.Option(
+            help="Set the other patches to zero, as the paper does, or drop them.  [default: the model's setting]"
+        ),
     ] = None,
-    frame: Annotated[str, typer.Option(metavar="first|middle|SECONDS", help="The picture of a clip.")] = "middle",
+    frame: options.FrameOption = "middle",
     manifest: Annotated[
-        Path | None, typer.Option(help='JSON lines: {"id", "video" | "image" and/or "audio", "question"}.')
+        Path | None,
+        typer.Option(
+            help='JSON lines to read in place of files: {"id", "video" | "image" and/or "audio", "question"}.'
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="With --manifest: write answers here; a run that was stopped goes on.")
+        Path | None,
+        typer.Option(
+            "-o", "--out", help="With --manifest: the JSON lines file of the answers. A stopped run continues with it."
+        ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Items at a time; changes no answer.")] = 8,
-    max_new_tokens: Annotated[int, typer.Option(min=1)] = 64,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy; more samples, by --seed.")] = 0.0,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto.")] = "auto",
-    dtype: Annotated[
-        str, typer.Option(help="float32, bfloat16, float16; auto is float32 on a CPU, the checkpoint's elsewhere.")
-    ] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per item on stdout.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    batch_size: options.BatchOption = 8,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="How many tokens an answer may have.")] = 64,
+    temperature: Annotated[
+        float, typer.Option(min=0.0, help="0 takes the most probable token; above 0, tokens are sampled.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of sampling and of weights that no checkpoint has.")] = 0,
+    device: options.DeviceOption = "auto",
+    dtype: options.DtypeOption = "auto",
+    as_json: options.JsonOption = False,
+    debug: options.DebugOption = False,
 ) -> None:
     """
-    Ask about clips, pictures and sounds. Without a file: about the bundled clip.
+    Ask a question about clips, pictures and sounds.
 
-    A sound file belongs to the picture or clip right before it, in the place of a clip's own sound; otherwise it is
-    heard without picture. A picture alone is described in silence:
+    A sound file belongs to the picture or clip right before it; it takes the place of the clip's own sound. A sound
+    that follows neither is heard without a picture, and a picture without a sound is described in silence. Without
+    files, the bundled clip is described.
 
     \b
       soundclip describe bell.mp4
@@ -86,25 +92,18 @@ def describe(
     with reporting(debug):
         if out is not None and manifest is None:
             raise UsageError("--out needs --manifest; without it answers go to stdout")
-        moment = parse_frame(frame)
+        moment = options.parse_frame(frame)
         items = _items(sources or [], manifest, out)
 
         from ..loading import load
         from .answering import Asking, answer, planned_row
 
-        loaded = load(
-            model,
-            revision=revision,
-            encoder=encoder,
-            alignment=alignment and alignment.value,
-            device=device,
-            dtype=dtype,
-            seed=seed,
-        )
+        how = alignment and alignment.value
+        loaded = load(model, revision=revision, encoder=encoder, alignment=how, device=device, dtype=dtype, seed=seed)
         asking = Asking(
             question=question,
             top_k=top_k,
-            alignment=alignment and alignment.value,
+            alignment=how,
             alpha=alpha,
             patches=patches and patches.value,
             frame=moment,
@@ -149,19 +148,6 @@ def _items(sources: Sequence[str], manifest: Path | None, out: Path | None) -> "
     return read_manifest(manifest)
 
 
-def parse_frame(text: str) -> str | float:
-    """`--frame`; raises `UsageError` for what is neither a name nor a time."""
-    if text in ("first", "middle"):
-        return text
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise UsageError(f"--frame {text}: give first, middle, or seconds >= 0")
-    return seconds
-
-
 def _print_all(rows: Iterable[dict[str, Any]], count: int, as_json: bool) -> int:
     """Print rows as they come; returns how many failed."""
     failed = 0
@@ -193,4 +179,4 @@ def _context(row: dict[str, Any]) -> str:
     return " · ".join([*parts, row["question"]])
 
 
-__all__ = ["Alignment", "describe", "parse_frame"]
+__all__ = ["describe"]

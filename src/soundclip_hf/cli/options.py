@@ -1,0 +1,143 @@
+"""Options and arguments that several commands share, so that each has one name, one help text and one default rule."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .output import UsageError
+
+
+class Modality(StrEnum):
+    auto = "auto"
+    audio = "audio"
+    image = "image"
+    both = "both"
+
+
+class Alignment(StrEnum):
+    projected = "projected"
+    raw = "raw"
+
+
+class Patches(StrEnum):
+    zero = "zero"
+    drop = "drop"
+
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="Hub id or folder of a SoundClip, a SoundLlava or an adapter.  [default: the bundled tiny model]",
+    ),
+]
+RevisionOption = Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit of --model.")]
+EncoderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        help="Hub id or folder of an audio encoder, such as a Whisper, to use in place of the model's own.",
+    ),
+]
+AlignmentOption = Annotated[
+    Alignment | None,
+    typer.Option(
+        "--alignment",
+        help="Send the sound's embedding through the trained projector, or use it raw.  [default: the model's setting; "
+        "raw with --encoder]",
+    ),
+]
+ModalityOption = Annotated[
+    Modality,
+    typer.Option("--modality", help="What to embed. auto takes whatever a file has; both needs a sound and a picture."),
+]
+FrameOption = Annotated[
+    str, typer.Option("--frame", metavar="first|middle|SECONDS", help="Which frame of a clip is its picture.")
+]
+FramesOption = Annotated[
+    int,
+    typer.Option(
+        "--frames", min=1, help="With more than 1, embed the mean of this many evenly spaced frames, not --frame."
+    ),
+]
+BatchOption = Annotated[int, typer.Option("--batch-size", min=1, help="How many inputs to process at a time.")]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="Where to run: cpu, cuda or cuda:1; auto takes a GPU if there is one.")
+]
+DtypeOption = Annotated[
+    str,
+    typer.Option(
+        "--dtype",
+        help="Type of the weights: float32, bfloat16 or float16; auto is float32 on a CPU and the checkpoint's own "
+        "type on a GPU.",
+    ),
+]
+TableArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="TABLE", help="A .parquet or .jsonl file, the authors' .json file, or a folder of such files."
+    ),
+]
+MediaOption = Annotated[
+    Path | None, typer.Option("--media", help="Folder of the clips, which are named <sample_id>.mp4.")
+]
+InclusiveOption = Annotated[
+    bool, typer.Option("--inclusive", help="Subsets keep scores that equal a threshold, too: >= in place of >.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, one object per line.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def parse_frame(text: str) -> str | float:
+    """
+    The value of `--frame`: "first", "middle", or a time in seconds.
+
+    Raises:
+        UsageError: If it is none of these.
+    """
+    if text in ("first", "middle"):
+        return text
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise UsageError(f"--frame {text}: give first, middle, or seconds >= 0")
+    return seconds
+
+
+def check_media(folder: Path | None) -> None:
+    """
+    Check the folder of `--media` once, so that a wrong one is not an error of every clip.
+
+    Raises:
+        UsageError: If there is no such folder.
+    """
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"--media {folder}: {'is not a folder' if folder.exists() else 'no such folder'}")
+
+
+__all__ = [
+    "Alignment",
+    "AlignmentOption",
+    "BatchOption",
+    "DebugOption",
+    "DeviceOption",
+    "DtypeOption",
+    "EncoderOption",
+    "FrameOption",
+    "FramesOption",
+    "InclusiveOption",
+    "JsonOption",
+    "MediaOption",
+    "Modality",
+    "ModalityOption",
+    "ModelOption",
+    "Patches",
+    "RevisionOption",
+    "TableArgument",
+    "check_media",
+    "parse_frame",
+]
