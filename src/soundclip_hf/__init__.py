@@ -1,14 +1,18 @@
 """Sound for LLaVA. Importing the package registers its classes with transformers' Auto classes; it needs no network."""
 
-from . import modeling as _modeling  # noqa: F401  (registers every class)
-from .media import read_clip
-from .modeling.audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
-from .modeling.audio_encoders.whisperclip.modeling_whisperclip import WhisperClipModel
-from .modeling.configuration_soundclip import SoundClipConfig, SoundLlavaConfig
-from .modeling.modeling_soundclip import SoundClipModel
-from .modeling.modeling_soundllava import SoundLlava, SoundLlavaForConditionalGeneration
-from .modeling.processing_soundclip import SoundClipProcessor
-from .modeling.processing_soundllava import SoundLlavaProcessor
+import sys
+
+# The command `soundclip` registers the classes when a command loads a model: its help must not wait for torch.
+if "soundclip_command" not in sys.modules:
+    from . import modeling as _modeling  # noqa: F401  (registers every class)
+    from .media import read_clip
+    from .modeling.audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
+    from .modeling.audio_encoders.whisperclip.modeling_whisperclip import WhisperClipModel
+    from .modeling.configuration_soundclip import SoundClipConfig, SoundLlavaConfig
+    from .modeling.modeling_soundclip import SoundClipModel
+    from .modeling.modeling_soundllava import SoundLlava, SoundLlavaForConditionalGeneration
+    from .modeling.processing_soundclip import SoundClipProcessor
+    from .modeling.processing_soundllava import SoundLlavaProcessor
 
 __version__ = "0.1.0"
 

@@ -8,15 +8,15 @@ import subprocess
 import sys
 import time
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 import typer
 
-import soundclip_hf
+from soundclip_hf.bundled import CLIP
 from soundclip_hf.cli import app
 
-SOUNDCLIP = [sys.executable, "-m", "soundclip_hf.cli"]
+# As the console script starts.
+SOUNDCLIP = [sys.executable, "-c", "from soundclip_command import main; main()"]
 
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -35,27 +35,40 @@ def commands(command=None, path=()):
         yield from commands(below, (*path, name))
 
 
-def test_help_needs_nothing_heavy():
-    """The package itself is left out by a stand-in: what it imports is another test's matter."""
+HEAVY = ("torch", "transformers", "numpy", "av", "PIL", "datasets", "pyarrow", "huggingface_hub", "jinja2", "tqdm")
+
+
+def test_help_of_every_command_needs_nothing_heavy():
+    """One process starts as the console script does and asks every command for help; torch is never imported."""
     every = [words for words, _ in commands()]
     assert len(every) > 20
     code = f"""
-import sys, types
-package = types.ModuleType("soundclip_hf")
-package.__path__ = [{str(Path(soundclip_hf.__file__).parent)!r}]
-sys.modules["soundclip_hf"] = package
+import sys
+import soundclip_command
 from soundclip_hf.cli import app
 for words in {every!r}:
     app([*words, "--help"], standalone_mode=False)
 app(["--version"], standalone_mode=False)
-heavy = {{"torch", "transformers", "numpy", "av", "PIL", "datasets", "pyarrow", "rich.progress"}} & set(sys.modules)
-assert not heavy, heavy
+print("imported:", *sys.modules, sep="|")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     leaves = [command for _, command in commands() if not hasattr(command, "commands")]
     assert done.stdout.count("Exit code: 0, 1 if ") >= len(leaves) - 2  # ave2 annotate and judge
     assert done.stdout.count("Show the traceback of an error.") == len(leaves)
+    modules = set(done.stdout.splitlines()[-1].split("|"))
+    assert "soundclip_hf.cli" in modules
+    assert not modules & set(HEAVY)
+    assert len(modules) < 500
+
+
+def test_the_console_script_registers_when_a_model_is_loaded(tmp_path):
+    """What the start leaves out must be there when a command needs it: the Auto classes know the encoders."""
+    done = run("embed", CLIP, "-o", tmp_path / "vectors.safetensors")
+    assert done.returncode == 0, done.stderr
+    code = "import soundclip_command, soundclip_hf.modeling; from transformers import AutoConfig; "
+    code += "print(AutoConfig.for_model('soundclip').model_type)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "soundclip\n"
 
 
 # Options that mean something of their own in some commands.

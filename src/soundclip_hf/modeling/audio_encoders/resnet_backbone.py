@@ -4,11 +4,13 @@ A convolution pads a sound with zeros at its end. In a batch the padding must st
 that end, so the blocks are run here step by step, with what lies behind the last real frame set back to zero.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from timm.models.resnet import ResNet
 
 
 def count_frames(mask: Tensor | None) -> Tensor | None:
@@ -41,7 +43,7 @@ def mean_over_map(x: Tensor, frames: Tensor | None) -> Tensor:
     return total / (x.shape[-2] * frames[:, None])
 
 
-def run_stem(net: ResNet, x: Tensor, frames: Tensor | None) -> tuple[Tensor, Tensor | None]:
+def run_stem(net: "ResNet", x: Tensor, frames: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """First convolution and max pool: a quarter of the bins and frames."""
     x, frames = net.act1(net.bn1(net.conv1(zero_beyond(x, frames)))), shrink(frames)
     # Zero is as good as minus infinity here, since nothing after a ReLU is less.
@@ -49,7 +51,7 @@ def run_stem(net: ResNet, x: Tensor, frames: Tensor | None) -> tuple[Tensor, Ten
     return zero_beyond(x, frames), frames
 
 
-def stages_of(net: ResNet) -> list[Any]:
+def stages_of(net: "ResNet") -> list[Any]:
     """`layer1` to `layer4`, each a sequence of blocks."""
     return [net.layer1, net.layer2, net.layer3, net.layer4]
 
@@ -61,10 +63,10 @@ def run_stage(blocks: Any, x: Tensor, frames: Tensor | None) -> tuple[Tensor, Te
     return x, frames
 
 
-def _run_block(block: BasicBlock | Bottleneck, x: Tensor, frames: Tensor | None) -> tuple[Tensor, Tensor | None]:
+def _run_block(block: Any, x: Tensor, frames: Tensor | None) -> tuple[Tensor, Tensor | None]:
     shortcut = x if block.downsample is None else block.downsample(x)
     kept = shrink(frames, block.stride)
-    if isinstance(block, Bottleneck):
+    if hasattr(block, "conv3"):  # a Bottleneck has three convolutions, a BasicBlock two
         x = zero_beyond(block.act1(block.bn1(block.conv1(x))), frames)
         x = block.bn3(block.conv3(block.act2(block.bn2(block.conv2(x)))))
         x = block.act3(x + shortcut)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from timm.models.resnet import Bottleneck, ResNet
 from torch import Tensor, nn
 from transformers import AutoModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -65,6 +64,9 @@ class AudioClipModel(FrozenBatchNormMixin, AudioEncoderPreTrainedModel):
     _can_compile_fullgraph = True
 
     def __init__(self, config: AudioClipConfig) -> None:
+        # timm takes most of a second to import, and `import soundclip_hf` must not wait for it.
+        from timm.models.resnet import Bottleneck, ResNet
+
         super().__init__(config)
         block: Any = Bottleneck
         self.backbone = ResNet(

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from timm.models.resnet import BasicBlock, ResNet
 from torch import Tensor, nn
 from transformers import AutoModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -30,6 +29,9 @@ class Wav2ClipModel(FrozenBatchNormMixin, AudioEncoderPreTrainedModel):
     _can_compile_fullgraph = True
 
     def __init__(self, config: Wav2ClipConfig) -> None:
+        # timm takes most of a second to import, and `import soundclip_hf` must not wait for it.
+        from timm.models.resnet import BasicBlock, ResNet
+
         super().__init__(config)
         block: Any = BasicBlock
         self.backbone = ResNet(block, tuple(config.depths), num_classes=0, in_chans=1, channels=tuple(config.channels))
