@@ -170,7 +170,15 @@ def workers_of(process):
 
 
 def start(config):
-    command = [sys.executable, "-c", "from soundclip_command import main; main()", "ave2", "build", "--config", str(config)]
+    command = [
+        sys.executable,
+        "-c",
+        "from soundclip_command import main; main()",
+        "ave2",
+        "build",
+        "--config",
+        str(config),
+    ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
