@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from media_files import tone, write_media
+from PIL import Image
 from rounding import assert_equal_inputs
 from tiny_dual import tiny_dual
 from tiny_encoders import ENCODERS
@@ -69,6 +70,22 @@ def test_every_kind_of_sound(processor, folder):
     torch.testing.assert_close(together, expected.expand_as(together))
     other_rate = processor(audio=sound(0.5, rate=44100), sampling_rate=44100, return_tensors="pt")
     assert other_rate["input_features"].shape == expected.shape
+
+
+def test_every_kind_of_picture(processor, tmp_path):
+    """A file, its bytes and the open image are the same picture; 16 bits and transparency go as `load_picture` says."""
+    exif = Image.Exif()
+    exif[0x112] = 3
+    path = tmp_path / "turned.png"
+    picture().transpose(Image.Transpose.ROTATE_180).save(path, exif=exif)
+    expected = processor(images=picture(), return_tensors="pt")["pixel_values"]
+    for kind in (path, str(path), path.read_bytes(), Image.open(path), [path]):
+        assert torch.equal(processor(images=kind, return_tensors="pt")["pixel_values"], expected)
+    grey = np.asarray(picture().convert("L"))
+    twins = processor(images=[Image.fromarray(grey), Image.fromarray(grey.astype(np.uint16) * 257)])["pixel_values"]
+    np.testing.assert_array_equal(twins[0], twins[1])
+    with pytest.raises(MediaError, match=r"gone.png: no such file; pass a picture"):
+        processor(images=str(tmp_path / "gone.png"))
 
 
 def test_clips(processor, folder):

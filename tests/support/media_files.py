@@ -16,6 +16,11 @@ QUADRANTS = np.array([[(255, 0, 0), (0, 255, 0)], [(0, 0, 255), (255, 255, 255)]
 MATRICES = {0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
 
 
+def noise(samples: int, channels: int = 1) -> np.ndarray:
+    """`(samples, channels)` int16."""
+    return np.random.default_rng(0).integers(-(2**15), 2**15, (samples, channels)).astype(np.int16)
+
+
 def tone(seconds: float, rate: int, channels: int = 1) -> np.ndarray:
     """`(channels, samples)` float32: 440 Hz at amplitude 0.5."""
     wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate)) / rate)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from alignment_parts import picture, sound_bytes
 from media_files import write_media
+from PIL import Image
 from tiny_processors import tiny_feature_extractor, tiny_image_processor
 
 from soundclip_hf import SoundClipProcessor
@@ -36,6 +37,19 @@ def test_all_kinds_of_sources(collate, tmp_path):
     assert batch["input_features"].shape[:2] == (4, 1)
     real = batch["input_features_mask"].sum((1, 2))
     assert real[1] > real[0] == real[2]  # the row's own sound goes before the clip's
+
+
+def test_photos_are_upright(collate, tmp_path):
+    """A camera stores how it was held beside the pixels."""
+    exif = Image.Exif()
+    exif[0x112] = 6
+    picture(1).save(tmp_path / "upright.png")
+    picture(1).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    turned = tmp_path / "turned.png"
+    kinds = [tmp_path / "upright.png", turned, str(turned), turned.read_bytes(), Image.open(turned)]
+    pixels = collate([Pair(row, audio=sound_bytes(0), image=kind) for row, kind in enumerate(kinds)])["pixel_values"]
+    assert pixels.shape[0] == len(kinds)
+    assert torch.equal(pixels, pixels[:1].expand_as(pixels))
 
 
 def test_unreadable_rows_are_left_out(collate, caplog):

@@ -7,7 +7,7 @@ import numpy as np
 from transformers import AutoProcessor, BatchFeature, CLIPImageProcessor, ProcessorMixin
 from transformers.image_utils import make_flat_list_of_images
 
-from ..media import Clip, MediaError, load_sound, read_clip
+from ..media import Clip, MediaError, load_pictures, load_sound, read_clip
 from .configuration_soundclip import SoundClipConfig
 from .slots.pairing import is_sound
 
@@ -49,7 +49,7 @@ class SoundClipProcessor(ProcessorMixin):
                 dicts or torchcodec decoders; each is resampled to the feature extractor's rate and mixed to mono. A
                 clip's path gives its sound.
             images:
-                One picture or a list: PIL, arrays, tensors, paths or URLs. Lists of equally many frames give
+                One picture or a list: PIL, arrays, tensors, paths, URLs or bytes. Lists of equally many frames give
                 `(clips, frames, …)`, whose features the model averages.
             videos:
                 One clip or a list, in place of `audio` and `images`: paths, URLs or bytes of files with both, or
@@ -120,7 +120,7 @@ class SoundClipProcessor(ProcessorMixin):
     def _pictures(self, images: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
         nested = isinstance(images, (list, tuple)) and any(isinstance(entry, (list, tuple)) for entry in images)
         frames = _frames_per_clip(images) if nested else 1
-        images = self.image_processor.fetch_images(images)
+        images = self.image_processor.fetch_images(load_pictures(images))
         pictures = list(make_flat_list_of_images(images))  # type: ignore[arg-type]
         pixels = self.image_processor(pictures, **{**kwargs, "return_tensors": "np"})["pixel_values"]
         if nested:

@@ -9,7 +9,7 @@ from transformers.image_utils import make_flat_list_of_images
 from transformers.processing_utils import MultiModalData
 from transformers.utils import logging
 
-from ..media import load_sound
+from ..media import load_pictures, load_sound
 from .checkpoints.llava_parts import parts_of_llava
 from .configuration_soundclip import SoundClipConfig, SoundLlavaConfig
 from .prompts.arguments import check_call_arguments, check_choice, check_fields, take_call_arguments
@@ -188,7 +188,7 @@ class SoundLlavaProcessor(ProcessorMixin):
         texts = _as_list(text)
         images = _without_none(images)
         if images is not None:
-            images = self.image_processor.fetch_images(images)
+            images = self.image_processor.fetch_images(load_pictures(images))
         audio_kwargs = dict(kwargs.pop("audio_kwargs", None) or {})
         source_rate = audio_kwargs.pop("sampling_rate", sampling_rate)
         if sound_plan is None:

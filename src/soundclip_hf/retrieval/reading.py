@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from transformers.image_utils import load_image
 
-from ..media import MediaError, load_sound, read_clip
+from ..media import MediaError, load_picture, load_sound, read_clip
 from ..media_kinds import kind_of
 from .embedding_store import Entry
 
@@ -71,7 +70,7 @@ def read_source(source: Source, how: Reading, rate: int) -> Read:
     identity = _identity(path)
     sound, pictures, frame_time = None, [], None
     if kind == "image":
-        pictures = [load_picture(source.name, path)]
+        pictures = [load_picture(path, name=source.name)]
     elif kind == "audio" or how.modality == "audio":
         sound = load_sound(path, sampling_rate=rate)
     else:
@@ -92,24 +91,6 @@ def read_source(source: Source, how: Reading, rate: int) -> Read:
         **identity,
     )
     return Read(source, entry, sound, pictures)
-
-
-def load_picture(name: str, source: str) -> Image.Image:
-    """Open a picture; `name` is how messages call it.
-
-    Raises:
-        MediaError: If there is none, or something else.
-    """
-    try:
-        if "://" not in source:
-            with open(source, "rb"):
-                pass  # a missing file is told in its own words, not as a bad URL
-        return load_image(source)
-    except FileNotFoundError as error:
-        raise MediaError(f"{name}: no such file; pass a picture") from error
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise MediaError(f"{name}: cannot be read as a picture ({reason}); it is corrupt or something else") from error
 
 
 def unchanged(source: Source, entry: Entry | None) -> bool:

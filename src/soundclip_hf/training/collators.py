@@ -1,9 +1,7 @@
 """Rows in; the tensors of a batch out. A row that cannot be read is logged, counted and left out."""
 
-import io
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..media import MediaError, load_sound, read_clip
+from ..media import MediaError, load_picture, load_sound, read_clip
 from .pairs import Pair
 
 logger = logging.getLogger("transformers.soundclip_hf.training")
@@ -62,7 +60,7 @@ class PairCollator:
             clip = read_clip(pair.video, frame=self.frame, sampling_rate=rate)
             sound, picture = clip.waveform, clip.frame
         if pair.image is not None:
-            picture = _picture(pair.image)
+            picture = load_picture(pair.image)
         if pair.audio is not None:
             sound = load_sound(pair.audio, sampling_rate=rate)
         if sound is None or picture is None:
@@ -88,15 +86,6 @@ class PairCollator:
 def collate_cached(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """A batch that the cache has put together is one already."""
     return batch
-
-
-def _picture(source: Any) -> Image.Image:
-    if isinstance(source, Image.Image):
-        return source.convert("RGB")
-    if isinstance(source, (str, Path, bytes)):
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            return image.convert("RGB")
-    return Image.fromarray(np.asarray(source)).convert("RGB")
 
 
 def _log(row: int, error: Exception) -> None:

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ...media import load_sound, read_clip
-from ...retrieval.reading import load_picture
+from ...media import load_picture, load_sound, read_clip
 from ..output import CliError
 from .items import Item
 
@@ -64,7 +63,7 @@ def open_item(item: Item, question: str, frame: str | float, rate: int) -> Opene
         if sound is None and item.audio is None:
             raise CliError(f"{item.video}: has no audio stream; give a sound file after it, or a picture of it alone")
     elif item.image is not None:
-        picture = load_picture(item.image, item.locate(item.image))
+        picture = load_picture(item.locate(item.image), name=item.image)
     if item.audio is not None:
         sound = load_sound(item.locate(item.audio), sampling_rate=rate)
     return Opened(item, item.question or question, picture, sound, rate, frame_time)
