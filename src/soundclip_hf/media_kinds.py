@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Set
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import urlsplit
@@ -36,9 +38,77 @@ def kind_of(source: str) -> Literal["audio", "image", "video"]:
     return "audio" if suffix in SOUNDS else "image" if suffix in PICTURES else "video"
 
 
-def clips_in(folder: Path) -> Iterator[Path]:
-    """Files of `CLIPS` at any depth."""
-    return (path for path in folder.rglob("*") if path.suffix.lower() in CLIPS and path.is_file())
+@dataclass
+class MediaFiles:
+    """
+    What a folder holds, by [`media_files`].
+
+    Attributes:
+        paths: The files with one of the endings, ordered by name.
+        hidden: Files and folders passed over because their names begin with a dot.
+        other: Files passed over because of their endings.
+        unnamed: Files with one of the endings whose names are not UTF-8: no table can hold them.
+    """
+
+    paths: list[Path] = field(default_factory=list)
+    hidden: int = 0
+    other: int = 0
+    unnamed: list[Path] = field(default_factory=list)
+
+    def passed_over(self) -> str:
+        """How many files were passed over and why, as a sentence; empty where there were none."""
+        parts = [(self.hidden, "hidden"), (self.other, "of other kinds"), (len(self.unnamed), "with names not UTF-8")]
+        said = ", ".join(f"{count} {what}" for count, what in parts if count)
+        return f"files passed over: {said}" if said else ""
 
 
-__all__ = ["CLIPS", "PICTURES", "SOUNDS", "clips_in", "kind_of"]
+def media_files(folder: Path, endings: Set[str], leave_out: Path | None = None) -> MediaFiles:
+    """
+    The files of a folder, at any depth, that have one of the endings, in upper or lower case.
+
+    Hidden files and folders are passed over (as `._clip.mp4`, which macOS writes beside `clip.mp4`). Symbolic links to
+    folders are followed, each folder once.
+
+    Args:
+        folder: Where to look.
+        endings: Of `SOUNDS`, `PICTURES` and `CLIPS`.
+        leave_out: A folder below that is not looked into, such as the output of the run.
+
+    Raises:
+        OSError: If the folder itself cannot be read.
+    """
+    found, seen = MediaFiles(), {leave_out.resolve()} if leave_out is not None else set()
+    os.scandir(folder).close()  # os.walk passes over what cannot be read, the folder itself too
+    for place, folders, files in os.walk(folder, followlinks=True):
+        here = Path(place)
+        if here.resolve() in seen:
+            folders.clear()
+            continue
+        seen.add(here.resolve())
+        found.hidden += sum(name.startswith(".") for name in folders)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            path = here / name
+            if not path.is_file():
+                continue
+            if name.startswith("."):
+                found.hidden += 1
+            elif path.suffix.lower() not in endings:
+                found.other += 1
+            elif not _is_utf8(path.relative_to(folder).as_posix()):
+                found.unnamed.append(path)
+            else:
+                found.paths.append(path)
+    found.paths.sort()
+    return found
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes of the name that Python holds as surrogates
+        return False
+    return True
+
+
+__all__ = ["CLIPS", "PICTURES", "SOUNDS", "MediaFiles", "kind_of", "media_files"]

@@ -86,7 +86,7 @@ def test_manifest_lines(tmp_path):
         "https://host.org/b.mp4",
     ]
     for item, words in zip(
-        items[4:], ("line 8: not JSON", "not a JSON object", "no media", "'video' is 3"), strict=True
+        items[4:], ("line 8: is no JSON", "not a JSON object", "no media", "'video' is 3"), strict=True
     ):
         assert words in (item.error or "")
 
@@ -102,5 +102,5 @@ def test_manifests_that_cannot_be_used(tmp_path):
     with pytest.raises(CliError, match="lines 1 and 2 have the same id 'a'"):
         read_manifest(manifest)
     manifest.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(CliError, match="not UTF-8"):
+    with pytest.raises(CliError, match="is UTF-16 text; save it as UTF-8"):
         read_manifest(manifest)

@@ -1,18 +1,14 @@
 """`soundclip index`: a folder of media in; an index of their vectors, kept up to date, out."""
 
-import os
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from . import options
 from .embed import open_store
 from .output import FAILED, CliError, note, reporting, result, with_progress
-
-if TYPE_CHECKING:
-    from ..retrieval.reading import Source
 
 
 def index(
@@ -52,12 +48,19 @@ def index(
         if out.exists() and not out.is_dir():
             raise CliError(f"--out {out}: is a file; choose a folder")
 
+        from ..media_kinds import CLIPS, PICTURES, SOUNDS, media_files
         from ..retrieval.embedding import embed_files, store_all
-        from ..retrieval.reading import Reading, unchanged
+        from ..retrieval.reading import Reading, Source, unchanged
         from .dual_encoder import load_dual
 
         how = Reading(modality.value, moment, frames)
-        sources = [source for source in _walk(folder, out) if how.wants(source.kind)]
+        found = media_files(folder, SOUNDS | PICTURES | CLIPS, leave_out=out)
+        named = [Source(path.relative_to(folder).as_posix(), str(path)) for path in found.paths]
+        sources = [source for source in named if how.wants(source.kind)]
+        if said := found.passed_over():
+            note(f"{folder}: {said}")
+        for path in found.unnamed:
+            note(f"error: {str(path)!r}: its name is not UTF-8, and no index can hold it; rename the file")
         if not sources and not out.is_dir():
             raise CliError(f"{folder}: holds no media files for --modality {modality.value}; pass another folder")
         way = alignment and alignment.value
@@ -87,33 +90,15 @@ def index(
                 "updated": sum(source.name in before and source.name not in failed for source in left),
                 "unchanged": len(sources) - len(left),
                 "removed": len(before.keys() - {source.name for source in sources}),
-                "failed": len(failed),
+                "failed": len(failed) + len(found.unnamed),
             }
         finally:
             store.close()
         note(f"{out}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
         if as_json:
             result({"index": str(out), **counts})
-        if failed:
+        if failed or found.unnamed:
             raise typer.Exit(FAILED)
-
-
-def _walk(folder: Path, out: Path) -> "list[Source]":
-    """The media files below a folder, in order of their names relative to it."""
-    from ..media_kinds import CLIPS, PICTURES, SOUNDS
-    from ..retrieval.reading import Source
-
-    endings, skipped = SOUNDS | PICTURES | CLIPS, out.resolve()
-    found = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = [
-            name for name in folders if not name.startswith(".") and (Path(place) / name).resolve() != skipped
-        ]
-        for name in files:
-            path = Path(place) / name
-            if path.suffix.lower() in endings and not name.startswith("."):
-                found.append(Source(path.relative_to(folder).as_posix(), str(path)))
-    return sorted(found, key=lambda source: source.name)
 
 
 __all__ = ["index"]

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset
 
 from ..extras import require
-from ..media_kinds import CLIPS, PICTURES, SOUNDS
+from ..media_kinds import CLIPS, PICTURES, SOUNDS, media_files
 from .arguments import AlignmentArguments, ArgumentsError
 
 _TABLES = ("*.parquet", "*.arrow", "metadata.*", "dataset_info.json", "dataset_dict.json", "*.jsonl", "*.csv", "*.tar")
@@ -216,7 +216,7 @@ def _has_tables(folder: Path) -> bool:
 
 
 def _files(folder: Path) -> list[dict[str, str]]:
-    found = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    found = media_files(folder, CLIPS | PICTURES | SOUNDS).paths
     if clips := [{"video": str(path)} for path in found if path.suffix.lower() in CLIPS]:
         return clips
     pictures = {path.with_suffix(""): path for path in found if path.suffix.lower() in PICTURES}

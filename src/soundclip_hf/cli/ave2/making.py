@@ -43,17 +43,23 @@ def segment(
         from ...data.clips.cuts import Cutting, Job
         from ...data.clips.segment import Encoding, cut_all
         from ...data.clips.transcoding import check_backend
-        from ...media_kinds import clips_in
+        from ...media_kinds import CLIPS, media_files
 
         check_backend(backend)
-        jobs = []
+        jobs, unnamed = [], []
         for path in videos:
             if not path.exists():
                 raise CliError(f"{path}: no such file or folder")
-            found = sorted(clips_in(path)) if path.is_dir() else [path]
-            if not found:
-                raise CliError(f"{path}: has no video files")
-            jobs += [Job(str(file), file.stem) for file in found]
+            if path.is_dir():
+                found = media_files(path, CLIPS)
+                if said := found.passed_over():
+                    note(f"{path}: {said}")
+                if not found.paths:
+                    raise CliError(f"{path}: has no video files")
+                unnamed += found.unnamed
+            jobs += [Job(str(file), file.stem) for file in (found.paths if path.is_dir() else [path])]
+        for file in unnamed:
+            note(f"error: {str(file)!r}: its name is not UTF-8, and no table can hold it; rename the file")
         cutting = Cutting(Encoding(max_side=max_side), backend=backend)
         clips, rejects = 0, Counter[str]()
         tables: dict[str, list[str]] = {}
@@ -78,14 +84,15 @@ def segment(
         if not as_json:
             more = f", beside {len(kept)} of earlier videos" if kept else ""
             print(f"{clips} clips of {len(jobs)} videos in {out}{more}; rejected: {dict(rejects) or 'none'}")
-        if not clips:
+        if not clips or unnamed:
             raise typer.Exit(FAILED)
 
 
 def _lines_of_others(table: Path, videos: Container[str]) -> list[str]:
     """Of the table that an earlier run has left, what is not about these videos."""
-    lines = table.read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if json.loads(line)["youtube_id"] not in videos]
+    from ...text_tables import json_lines, json_value
+
+    return [line.rstrip() for _, line in json_lines(table) if json_value(line)["youtube_id"] not in videos]
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:

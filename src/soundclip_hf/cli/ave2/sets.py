@@ -1,6 +1,5 @@
 """`soundclip ave2 coverage`: how much of a data set's table a user has, and which subset that is."""
 
-import csv
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,12 +83,12 @@ def coverage(
 def _reasons(path: Path | None) -> dict[str, str]:
     if path is None:
         return {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in ("youtube_id", "media_status") if name not in (reader.fieldnames or ())]
-        if missing:
-            raise UsageError(f"--known {path}: has no column {missing[0]!r}")
-        return {row["youtube_id"]: row["media_status"] for row in reader}
+    from ...text_tables import csv_rows
+
+    try:
+        return {row["youtube_id"]: row["media_status"] for row in csv_rows(path, ("youtube_id", "media_status"))}
+    except ValueError as error:
+        raise UsageError(f"--known {error}") from error
 
 
 __all__ = ["coverage"]

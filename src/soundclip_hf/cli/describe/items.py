@@ -1,11 +1,11 @@
 """What to describe: files of a command line, or lines of a manifest, in; one `Item` per question out."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...media_kinds import kind_of
+from ...text_tables import json_lines, json_value
 from ..output import CliError, UsageError
 
 MEDIA_KEYS = ("video", "image", "audio")
@@ -102,15 +102,14 @@ def read_manifest(path: Path) -> list[Item]:
         CliError: If the file cannot be read, holds no line, or two lines have the same id.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise CliError(f"manifest {path}: {reason}; pass a file with one JSON object per line") from error
+        lines = list(json_lines(path))
+    except OSError as error:
+        raise CliError(f"manifest {path}: {error.strerror}; pass a file with one JSON object per line") from error
+    except ValueError as error:
+        raise CliError(f"manifest {error}") from error
     items: list[Item] = []
     first: dict[str, int] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for number, line in lines:
         try:
             item = _manifest_item(line, path.parent)
         except ValueError as error:
@@ -128,10 +127,7 @@ def read_manifest(path: Path) -> list[Item]:
 
 
 def _manifest_item(line: str, folder: Path) -> Item:
-    try:
-        values = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"not JSON ({error})") from error
+    values = json_value(line)
     if not isinstance(values, dict):
         raise ValueError('not a JSON object; write {"id": …, "video": …}')
     for key in ("id", "path", "question", *MEDIA_KEYS):

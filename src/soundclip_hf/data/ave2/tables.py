@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...extras import require
 from ...files import replacing
+from ...text_tables import json_lines, json_value
 from .schema import LABELS, complete, features
 from .upstream import from_upstream
 
@@ -143,13 +143,11 @@ def _parquet(file: Path, columns: list[str] | None) -> Iterator[pyarrow.RecordBa
 
 
 def _json_lines(file: Path) -> Iterator[dict[str, Any]]:
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                try:
-                    yield complete(json.loads(line))
-                except (ValueError, TypeError) as error:
-                    raise ValueError(f"{file}, line {number}: {error}") from error
+    for number, line in json_lines(file):
+        try:
+            yield complete(json_value(line))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{file}, line {number}: {error}") from error
 
 
 def _coded(name: str, value: Any) -> Any:

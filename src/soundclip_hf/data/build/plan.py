@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ...media_kinds import clips_in
+from ...media_kinds import CLIPS, media_files
 from .config import BuildConfig
 from .folder import BuildError, BuildFolder
 
@@ -50,7 +50,7 @@ def _videos(config: BuildConfig) -> dict[str, dict[str, Any]]:
         given = Path(name).expanduser().absolute()
         if not given.exists():
             raise BuildError(f"videos: {given}: no such file or folder")
-        for path in sorted(clips_in(given)) if given.is_dir() else [given]:
+        for path in media_files(given, CLIPS).paths if given.is_dir() else [given]:
             name, state = path.stem, path.stat()
             if (other := found.get(name)) is not None and other["path"] != str(path):
                 raise BuildError(f"{path} and {other['path']} would both be video {name!r}; rename one of them")

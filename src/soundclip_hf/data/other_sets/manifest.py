@@ -15,7 +15,7 @@ from typing import Any
 import av
 
 from ...media import open_media
-from ...media_kinds import clips_in
+from ...media_kinds import CLIPS, media_files
 from ..ave2.schema import MEDIA_STATUS, SECONDS
 
 SHORTEST = SECONDS - 0.05
@@ -109,7 +109,7 @@ class AVManifest:
         wrong = sorted(set(reasons.values()) - set(MEDIA_STATUS))
         if wrong:
             raise ValueError(f"media status {wrong[0]!r} is none of {', '.join(MEDIA_STATUS)}")
-        files = {path.stem: path for path in sorted(clips_in(root), reverse=True)}
+        files = {path.stem: path for path in reversed(media_files(root, CLIPS).paths)}
         return replace(self, entries=tuple(_resolved(entry, files, root, reasons, probe) for entry in self.entries))
 
     def coverage(self) -> dict[str, Any]:

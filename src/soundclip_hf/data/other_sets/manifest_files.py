@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 from ...extras import require
 from ...files import replacing
+from ...text_tables import csv_rows, json_lines, json_value
 from ..ave2.schema import MEDIA_STATUS
 from ..ave2.upstream import read_array
 from .manifest import AVManifest, Entry, from_entries
@@ -78,18 +78,15 @@ def _rows(path: Path) -> Iterator[Any]:
         raise ValueError(f"{path}: no such file")
     kind = path.suffix.lower()
     if kind in (".csv", ".tsv"):
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield from csv.DictReader(file, delimiter="\t" if kind == ".tsv" else ",")
+        yield from csv_rows(path, delimiter="\t" if kind == ".tsv" else ",")
     elif kind == ".json":
         yield from read_array(path)
     elif kind == ".jsonl":
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    try:
-                        yield json.loads(line)
-                    except ValueError as error:
-                        raise ValueError(f"{path}, line {number}: is no JSON ({error})") from error
+        for number, line in json_lines(path):
+            try:
+                yield json_value(line)
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}: {error}") from error
     elif kind == ".parquet":
         require("pyarrow", what=f"{path}: reading Parquet")
         import pyarrow

@@ -5,15 +5,14 @@ Only tables are read here. `AVManifest.resolve` finds the media that a user has.
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...media_kinds import clips_in
+from ...media_kinds import CLIPS, media_files
+from ...text_tables import csv_lines, csv_rows, json_value, open_table
 from .manifest import AVManifest, Entry, from_entries, probe
 from .tvsum import tvsum, tvsum_scores
 
@@ -31,7 +30,7 @@ def audiocaps(table: str | Path) -> AVManifest:
     `extra["audiocap_ids"]`. The official audio is sound only; the picture comes from the same seconds of the video.
     """
     excerpts: dict[tuple[str, float], list[dict[str, str]]] = {}
-    for row in _table(table, ("audiocap_id", "youtube_id", "start_time", "caption")):
+    for row in csv_rows(table, ("audiocap_id", "youtube_id", "start_time", "caption")):
         excerpts.setdefault((row["youtube_id"], _seconds(row["start_time"], table)), []).append(row)
     return from_entries(
         "audiocaps",
@@ -57,41 +56,38 @@ def audioset(table: str | Path, names: str | Path | None = None) -> AVManifest:
         table: `balanced_train_segments.csv`, `unbalanced_train_segments.csv` or `eval_segments.csv`.
         names: `class_labels_indices.csv` (index, mid, display_name); labels stay machine ids without it.
     """
-    display = {row["mid"]: row["display_name"] for row in _table(names, ("mid", "display_name"))} if names else {}
+    display = {row["mid"]: row["display_name"] for row in csv_rows(names, ("mid", "display_name"))} if names else {}
     entries = []
-    with Path(table).open(encoding="utf-8", newline="") as file:
-        lines = (line for line in file if not line.startswith("#") and line.strip())
-        for youtube_id, start, end, labels in _rows(csv.reader(lines, skipinitialspace=True), 4, table):
-            begin = _seconds(start, table)
-            mids = labels.split(",")
-            entries.append(
-                Entry(
-                    _excerpt_id(youtube_id, begin),
-                    youtube_id,
-                    begin,
-                    _seconds(end, table),
-                    labels=tuple(display.get(mid, mid) for mid in mids),
-                    split=Path(table).stem.removesuffix("_segments"),
-                    extra={"mids": mids},
-                )
+    for youtube_id, start, end, labels in csv_lines(table, (4,), comment="#"):
+        begin = _seconds(start, table)
+        mids = labels.split(",")
+        entries.append(
+            Entry(
+                _excerpt_id(youtube_id, begin),
+                youtube_id,
+                begin,
+                _seconds(end, table),
+                labels=tuple(display.get(mid, mid) for mid in mids),
+                split=Path(table).stem.removesuffix("_segments"),
+                extra={"mids": mids},
             )
+        )
     return from_entries("audioset", entries)
 
 
 def vggsound(table: str | Path) -> AVManifest:
     """`vggsound.csv` (YouTube id, start in s, label, split), or `train.csv` / `test.csv` (file name, label)."""
     entries = []
-    with Path(table).open(encoding="utf-8", newline="") as file:
-        for row in csv.reader(file):
-            if len(row) == 4:
-                youtube_id, start, label, split = row
-            elif len(row) == 2 and (match := VGGSOUND_FILE.fullmatch(row[0])):
-                youtube_id, start, label, split = match["id"], match["start"], row[1], Path(table).stem
-            else:
-                raise ValueError(f"{table}: {row} is neither id, start, label, split nor file name, label")
-            begin = _seconds(start, table)
-            name = f"{youtube_id}_{int(begin):06d}"
-            entries.append(Entry(name, youtube_id, begin, begin + EXCERPT_SECONDS, labels=(label,), split=split))
+    for row in csv_lines(table, (2, 4)):
+        if len(row) == 4:
+            youtube_id, start, label, split = row
+        elif match := VGGSOUND_FILE.fullmatch(row[0]):
+            youtube_id, start, label, split = match["id"], match["start"], row[1], Path(table).stem
+        else:
+            raise ValueError(f"{table}: {row} is neither id, start, label, split nor file name, label")
+        begin = _seconds(start, table)
+        name = f"{youtube_id}_{int(begin):06d}"
+        entries.append(Entry(name, youtube_id, begin, begin + EXCERPT_SECONDS, labels=(label,), split=split))
     return from_entries("vggsound", entries)
 
 
@@ -104,23 +100,22 @@ def ave(table: str | Path) -> AVManifest:
     """
     entries = []
     seen: Counter[str] = Counter()
-    with Path(table).open(encoding="utf-8", newline="") as file:
-        for category, youtube_id, quality, start, end in _rows(csv.reader(file, delimiter="&"), 5, table):
-            if youtube_id == "VideoID":
-                continue
-            seen[youtube_id] += 1
-            entries.append(
-                Entry(
-                    f"{youtube_id}_{seen[youtube_id]:02d}",
-                    youtube_id,
-                    None,
-                    None,
-                    labels=(category,),
-                    event=(_seconds(start, table), _seconds(end, table)),
-                    split=Path(table).stem.removesuffix("Set"),
-                    extra={"quality": quality},
-                )
+    for category, youtube_id, quality, start, end in csv_lines(table, (5,), delimiter="&"):
+        if youtube_id == "VideoID":
+            continue
+        seen[youtube_id] += 1
+        entries.append(
+            Entry(
+                f"{youtube_id}_{seen[youtube_id]:02d}",
+                youtube_id,
+                None,
+                None,
+                labels=(category,),
+                event=(_seconds(start, table), _seconds(end, table)),
+                split=Path(table).stem.removesuffix("Set"),
+                extra={"quality": quality},
             )
+        )
     return from_entries("ave", entries)
 
 
@@ -132,7 +127,8 @@ def ego4d(table: str | Path, *, has_audio: bool | None = True) -> AVManifest:
             only those; None takes all.
     """
     try:
-        videos = json.loads(Path(table).read_text(encoding="utf-8"))["videos"]
+        with open_table(table) as file:
+            videos = json_value(file.read())["videos"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{table}: is no ego4d.json, which has a list of videos ({error!r})") from error
     entries = []
@@ -157,7 +153,7 @@ def folder(path: str | Path) -> AVManifest:
         ValueError: No folder, no video files, or two whose names differ only in the suffix.
     """
     root = Path(path)
-    found = sorted(clips_in(root)) if root.is_dir() else []
+    found = media_files(root, CLIPS).paths if root.is_dir() else []
     if not found:
         raise ValueError(f"{root}: {'has no video files' if root.is_dir() else 'is no folder'}")
     entries = []
@@ -172,22 +168,6 @@ def _ego4d_audible(metadata: Mapping[str, Any]) -> bool:
     if not found:
         raise KeyError(" and ".join(EGO4D_SOUND))
     return any(metadata[name] for name in found)
-
-
-def _table(table: str | Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    with Path(table).open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in columns if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ValueError(f"{table}: has no column {missing[0]!r}; its heading is {reader.fieldnames}")
-        yield from reader
-
-
-def _rows(rows: Any, count: int, table: str | Path) -> Iterator[list[str]]:
-    for row in rows:
-        if len(row) != count:
-            raise ValueError(f"{table}, line {rows.line_num}: {len(row)} fields, expected {count}")
-        yield row
 
 
 def _seconds(text: str | float, table: str | Path) -> float:

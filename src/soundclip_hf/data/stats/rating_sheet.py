@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...files import replacing
+from ...text_tables import open_table
 from ..ave2.schema import LABELS, MAX_SCORE, SCORES, SEGMENT_TYPES
 from ..ave2.tables import read_batches, read_rows
 
@@ -18,7 +20,10 @@ from ..ave2.tables import read_batches, read_rows
 SHOWN = ("sample_id", "youtube_id", "youtube_start_time", "youtube_end_time")
 SHEET_COLUMNS = ("number", *SHOWN, *SCORES, "comment")
 # A spreadsheet would take text that begins so for a formula; many ids of videos begin with a minus.
-FORMULA = ("=", "+", "-", "@")
+# It also does so behind what it takes for the end of a cell or line: some part cells at semicolons or tabs.
+CELL_START = r"(^|[;,\t\r\n])"
+FORMULA = re.compile(CELL_START + r"(?=[=+\-@\t\r])")
+QUOTED_FORMULA = re.compile(CELL_START + r"'(?=[=+\-@\t\r])")
 
 
 def stratified(table: str | Path, per_type: int, seed: int = 0) -> tuple[list[dict[str, Any]], dict[str, int]]:
@@ -86,7 +91,7 @@ def read_ratings(path: str | Path, key: str = "sample_id") -> list[dict[str, Any
 
 
 def _sheet(source: Path, key: str) -> Iterator[dict[str, Any]]:
-    with source.open(encoding="utf-8-sig", newline="") as file:
+    with open_table(source) as file:
         heading = file.readline()
         file.seek(0)
         reader = csv.DictReader(file, delimiter=max(",;\t", key=heading.count))
@@ -95,8 +100,7 @@ def _sheet(source: Path, key: str) -> Iterator[dict[str, Any]]:
             raise ValueError(f"{source}: has no column {missing[0]!r}; its heading is {heading.strip()!r}")
         for row in reader:
             name = row[key] or ""
-            if name[:1] == "'" and name[1:2] in FORMULA:
-                name = name[1:]
+            name = QUOTED_FORMULA.sub(r"\1", name)
             if name:
                 yield {key: name} | {score: _rating(row, score, f"{source}, {key} {name}") for score in SCORES}
 
@@ -117,7 +121,7 @@ def _rating(row: Mapping[str, Any], score: str, where: str) -> int | None:
 def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return f"{value:.3f}"
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    return FORMULA.sub(r"\1'", value) if isinstance(value, str) else value
 
 
 __all__ = ["SHEET_COLUMNS", "read_ratings", "stratified", "write_sheet"]
