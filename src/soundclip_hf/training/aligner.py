@@ -9,10 +9,10 @@ import torch
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
 from ..modeling.audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
-from ..modeling.checkpoints.adapter_parts import quiet_loading_report
 from ..modeling.checkpoints.dual_encoder import dual_encoder_config
 from ..modeling.checkpoints.fingerprint import fingerprint
 from ..modeling.checkpoints.llava_parts import load_extractor
+from ..modeling.checkpoints.loading import quiet_loading_report
 from ..modeling.checkpoints.partial_checkpoint import read_modules
 from ..modeling.configuration_soundclip import SoundClipConfig, SoundLlavaConfig
 from ..modeling.modeling_soundclip import SoundClipModel

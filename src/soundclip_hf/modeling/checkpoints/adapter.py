@@ -9,24 +9,24 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedConfig
-from transformers.utils import cached_file
+from transformers.quantizers import AutoQuantizationConfig
 
 from ...files import replacing
 from ..configuration_soundclip import SoundLlavaConfig
 from .adapter_parts import (
     ADAPTER_NAME,
     EARS,
-    HUB_KWARGS,
     adapter_tensors,
+    check_names_base,
     is_of_ears,
     load_adapter,
     load_encoder,
     named,
-    quiet_loading_report,
     settle_dtypes,
     sound_llava_config,
 )
 from .fingerprint import fingerprint
+from .loading import LoadRequest, StrictLoadingMixin
 
 # What a quantiser must leave alone: our parts, and LLaVA's small ones, whose values the fingerprint reads. Patterns
 # match from the start of a module's name, which begins with "model." in SoundLlavaForConditionalGeneration.
@@ -36,7 +36,7 @@ NOT_QUANTIZED = ["lm_head", *_SPARED, *(f"model.{part}" for part in _SPARED)]
 logger = logging.getLogger("transformers.soundclip_hf.adapter")
 
 
-class AdapterLoadingMixin:
+class AdapterLoadingMixin(StrictLoadingMixin):
     """`from_pretrained` and `save_pretrained` for adapter, full and stock LLaVA repositories."""
 
     @classmethod
@@ -44,8 +44,7 @@ class AdapterLoadingMixin:
         cls,
         pretrained_model_name_or_path: str | os.PathLike | None,
         *model_args: Any,
-        config: PreTrainedConfig | None = None,
-        output_loading_info: bool = False,
+        config: PreTrainedConfig | str | os.PathLike | None = None,
         **kwargs: Any,
     ) -> Any:
         """
@@ -57,74 +56,54 @@ class AdapterLoadingMixin:
         - A *stock* LLaVA checkpoint: with `config=SoundLlavaConfig.from_llava_config(…)` it gets fresh ears, and the
           encoder of `audio_encoder_name_or_path`; a warning names what is not trained.
 
-        Takes the arguments of `PreTrainedModel.from_pretrained` (`dtype`, `device_map`, `quantization_config`, …).
+        Takes the arguments of `PreTrainedModel.from_pretrained` (`dtype`, `device_map`, `quantization_config`, …), and
+        fields of the configuration such as `vision_feature_layer=-1`. `revision` and `subfolder` say where the adapter
+        lies; `variant` and `key_mapping` belong to its base. Only safetensors files are read.
 
         Raises:
+            OSError: If a repository or a file of it cannot be found.
             ValueError: If a key of ours is missing, unexpected or of the wrong shape, or if the adapter was made for
-                another vision tower; both sides are named.
+                another vision tower; both sides are named. For `gguf_file`, for `use_safetensors=False`, and for a
+                `state_dict` beside a name.
         """
-        name = pretrained_model_name_or_path
-        if name is None:
-            return super().from_pretrained(  # type: ignore[misc]
-                None, *model_args, config=config, output_loading_info=output_loading_info, **kwargs
-            )
-        hub = {key: kwargs[key] for key in HUB_KWARGS if key in kwargs}
-        own = {key: kwargs[key] for key in ("revision", "subfolder") if kwargs.get(key) is not None}
-        overrides = {
-            key: kwargs.pop(key) for key in ("base_model_name_or_path", "base_model_revision") if key in kwargs
-        }
-        if kwargs.get("quantization_config") is not None:
-            kwargs["quantization_config"] = _spare_small_parts(kwargs["quantization_config"])
-        adapter_file = cached_file(name, ADAPTER_NAME, _raise_exceptions_for_missing_entries=False, **hub, **own)
-        config = sound_llava_config(name, config, {**hub, **own})
-        for key, value in overrides.items():
-            setattr(config, key, value)
+        return super().from_pretrained(pretrained_model_name_or_path, *model_args, config=config, **kwargs)
+
+    @classmethod
+    def _load(
+        cls, request: LoadRequest, model_args: tuple[Any, ...], config: PreTrainedConfig | str | os.PathLike | None
+    ) -> tuple[Any, dict[str, Any]]:
+        name = str(request.name)
+        config = sound_llava_config(request, config)
+        adapter_file = request.find(ADAPTER_NAME)
         if adapter_file is not None:
-            if config.base_model_name_or_path is None:
-                raise ValueError(
-                    f"The adapter {str(name)!r} does not say which LLaVA it belongs to: config.json has no "
-                    "base_model_name_or_path. Pass base_model_name_or_path=… to from_pretrained."
-                )
-            # These say where the adapter lies, the last two by way of the Auto classes; its base lies elsewhere.
-            elsewhere = ("revision", "subfolder", "_commit_hash", "adapter_kwargs")
-            kwargs = {key: value for key, value in kwargs.items() if key not in elsewhere}
-            config._commit_hash = None
-            source, revision = str(config.base_model_name_or_path), config.base_model_revision
+            request.drop_peft_arguments()
+        keywords = {**request.keywords, **request.hub, "use_safetensors": True}
+        if keywords.get("quantization_config") is not None:
+            keywords["quantization_config"] = _spare_small_parts(keywords["quantization_config"])
+        if adapter_file is None:
+            source = name
+            keywords |= request.place
         else:
-            source, revision = str(name), kwargs.pop("revision", None)
-        if revision is not None:
-            kwargs["revision"] = revision
-        kwargs.setdefault("use_safetensors", True)
-        with quiet_loading_report():
-            model, info = super().from_pretrained(  # type: ignore[misc]
-                source, *model_args, config=config, output_loading_info=True, **kwargs
-            )
+            source = check_names_base(config, name)
+            config._commit_hash = None  # the adapter's; its base lies elsewhere, and so request.place is left out
+            if config.base_model_revision is not None:
+                keywords["revision"] = config.base_model_revision
+        model, info = cls._load_stock(source, model_args, config=config, **keywords)
         loaded_own = _check_base_keys(model, info, source)
         backbone = _backbone(model)
         if not loaded_own:
             settle_dtypes(backbone, backbone.multi_modal_projector.linear_1.weight.dtype)
         encoder = config.audio_encoder_name_or_path
         if encoder is not None and (adapter_file is not None or not loaded_own):
-            model.config.audio_encoder_revision = load_encoder(backbone.audio_tower, config, hub)
+            model.config.audio_encoder_revision = load_encoder(backbone.audio_tower, config, request.hub)
         if adapter_file is not None:
-            load_adapter(backbone, config, adapter_file, str(name))
+            load_adapter(backbone, config, adapter_file, name)
         elif not loaded_own:
-            fresh = [part for part in EARS if not (part == "audio_tower" and encoder is not None)]
-            unused = encoder is not None and config.sound_config.alignment == "raw"
-            logger.warning(
-                "%s is a LLaVA checkpoint without ears: %s newly initialised and %s.",
-                source,
-                " and ".join(fresh) + (" are" if len(fresh) > 1 else " is"),
-                "not used while alignment is 'raw'"
-                if unused
-                else "must be trained (`soundclip align`) before the model hears anything meaningful",
-            )
+            _warn_of_fresh_ears(config, source)
         backbone.audio_tower.requires_grad_(False)
-        if output_loading_info:
-            if adapter_file is not None or not loaded_own:
-                info["missing_keys"] = {key for key in info["missing_keys"] if not is_of_ears(key)}
-            return model, info
-        return model
+        if adapter_file is not None or not loaded_own:
+            info["missing_keys"] = {key for key in info["missing_keys"] if not is_of_ears(key)}
+        return model, info
 
     def save_pretrained(
         self, save_directory: str | os.PathLike, *args: Any, adapter_only: bool = False, **kwargs: Any
@@ -139,9 +118,9 @@ class AdapterLoadingMixin:
             ValueError: With `adapter_only`, if the configuration does not name the base model.
         """
         if not adapter_only:
-            super().save_pretrained(save_directory, *args, **kwargs)  # type: ignore[misc]
+            super().save_pretrained(save_directory, *args, **kwargs)
             return
-        config: SoundLlavaConfig = copy.deepcopy(self.config)  # type: ignore[attr-defined]
+        config: SoundLlavaConfig = copy.deepcopy(self.config)
         if config.base_model_name_or_path is None:
             raise ValueError(
                 "adapter_only=True needs config.base_model_name_or_path: set it to the id or folder of the LLaVA that "
@@ -161,22 +140,34 @@ class AdapterLoadingMixin:
 
 def _spare_small_parts(quantization_config: Any) -> Any:
     """A copy of the quantisation settings that leaves `NOT_QUANTIZED` in full precision."""
-    settings = copy.deepcopy(quantization_config)
-    names = ("llm_int8_skip_modules", "modules_to_not_convert")
-    for name in names:
-        if (isinstance(settings, dict) and name in settings) or hasattr(settings, name):
-            given = settings[name] if isinstance(settings, dict) else getattr(settings, name)
+    if isinstance(quantization_config, dict):
+        # Only an object tells which of the two names below its method reads.
+        settings = AutoQuantizationConfig.from_dict(dict(quantization_config))
+    else:
+        settings = copy.deepcopy(quantization_config)
+    for name in ("llm_int8_skip_modules", "modules_to_not_convert"):
+        if hasattr(settings, name):
             # A list given here replaces transformers' own, so lm_head has to be in ours.
-            spared = list(dict.fromkeys([*(given or []), *NOT_QUANTIZED]))
-            if isinstance(settings, dict):
-                settings[name] = spared
-            else:
-                setattr(settings, name, spared)
+            setattr(settings, name, list(dict.fromkeys([*(getattr(settings, name) or []), *NOT_QUANTIZED])))
     return settings
 
 
 def _backbone(model: Any) -> Any:
     return model.model if hasattr(model, "model") else model
+
+
+def _warn_of_fresh_ears(config: SoundLlavaConfig, source: str) -> None:
+    has_encoder = config.audio_encoder_name_or_path is not None
+    fresh = [part for part in EARS if not (part == "audio_tower" and has_encoder)]
+    unused = has_encoder and config.sound_config.alignment == "raw"
+    logger.warning(
+        "%s is a LLaVA checkpoint without ears: %s newly initialised and %s.",
+        source,
+        " and ".join(fresh) + (" are" if len(fresh) > 1 else " is"),
+        "not used while alignment is 'raw'"
+        if unused
+        else "must be trained (`soundclip align`) before the model hears anything meaningful",
+    )
 
 
 def _check_base_keys(model: nn.Module, info: dict[str, Any], source: str) -> bool:

@@ -1,56 +1,61 @@
 """The parts of an adapter repository: its configuration, its file and its encoder read strictly into a model."""
 
 import copy
-import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from ..configuration_soundclip import SoundLlavaConfig
 from .fingerprint import differences, fingerprint
+from .loading import LoadRequest, overridden
 
 ADAPTER_NAME = "soundclip_adapter.safetensors"
-HUB_KWARGS = ("cache_dir", "force_download", "local_files_only", "token", "proxies")
 EARS = ("audio_tower", "audio_projection")
 
 
-def sound_llava_config(name: Any, config: PreTrainedConfig | None, hub: dict[str, Any]) -> SoundLlavaConfig:
-    if config is None:
-        config = AutoConfig.from_pretrained(name, **hub)
+def sound_llava_config(request: LoadRequest, given: PreTrainedConfig | str | os.PathLike | None) -> SoundLlavaConfig:
+    """
+    The configuration that a call asks for: what the repository or the caller says, changed by the call's keywords.
+
+    Raises:
+        ValueError: If it is of another model type, or refuses a value.
+    """
+    config = request.read_config(given)
     if config.model_type in ("llava", "llava_next"):
         config = SoundLlavaConfig.from_llava_config(config)
     if not isinstance(config, SoundLlavaConfig):
         raise ValueError(
-            f"{str(name)!r} has model_type {config.model_type!r}: expected 'sound_llava', 'llava' or 'llava_next'."
+            f"{str(request.name)!r} has model_type {config.model_type!r}: expected 'sound_llava', 'llava' or "
+            "'llava_next'."
         )
-    config = copy.deepcopy(config)
+    base = request.take("base_model_name_or_path", "base_model_revision")
+    # As in transformers: keywords change a configuration that was read, and not one that the caller made.
+    own = {} if isinstance(given, PreTrainedConfig) else request.take_overrides(config)
+    config = overridden(copy.deepcopy(config), own)
     if config.base_model_name_or_path is None:
-        stored = AutoConfig.from_pretrained(name, **hub)
+        stored = request.read_config()
         if stored.model_type in ("llava", "llava_next"):
-            config.base_model_name_or_path = str(name)
-            config.base_model_revision = getattr(stored, "_commit_hash", None) or hub.get("revision")
+            config.base_model_name_or_path = str(request.name)
+            config.base_model_revision = getattr(stored, "_commit_hash", None) or request.place.get("revision")
+    for key, value in base.items():
+        setattr(config, key, value)
     return config
 
 
-@contextmanager
-def quiet_loading_report() -> Iterator[None]:
-    # transformers' report calls the ears "newly initialized" even where they come next; we check and report ourselves.
-    log = logging.getLogger("transformers.modeling_utils")
-
-    def only_errors(record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.ERROR
-
-    log.addFilter(only_errors)
-    try:
-        yield
-    finally:
-        log.removeFilter(only_errors)
+def check_names_base(config: SoundLlavaConfig, name: str | os.PathLike) -> str:
+    """The base of an adapter; an error if the adapter does not say."""
+    if config.base_model_name_or_path is None:
+        raise ValueError(
+            f"The adapter {str(name)!r} does not say which LLaVA it belongs to: config.json has no "
+            "base_model_name_or_path. Pass base_model_name_or_path=… to from_pretrained."
+        )
+    return str(config.base_model_name_or_path)
 
 
 def is_of_ears(key: str) -> bool:
@@ -166,14 +171,13 @@ def adapter_tensors(backbone: Any, config: SoundLlavaConfig) -> dict[str, torch.
 __all__ = [
     "ADAPTER_NAME",
     "EARS",
-    "HUB_KWARGS",
     "adapter_tensors",
+    "check_names_base",
     "copy_into",
     "is_of_ears",
     "load_adapter",
     "load_encoder",
     "named",
-    "quiet_loading_report",
     "settle_dtypes",
     "sound_llava_config",
 ]

@@ -1,32 +1,32 @@
 """`from_pretrained` of the dual encoder: its own checkpoints, and the ears and vision tower of a SoundLlava."""
 
 import os
-from dataclasses import fields
 from typing import Any
 
-from transformers import AutoConfig, PreTrainedConfig
-from transformers.utils import cached_file
+from transformers import PreTrainedConfig
 
 from ..configuration_soundclip import SoundClipConfig, SoundLlavaConfig
 from .adapter_parts import (
     ADAPTER_NAME,
     EARS,
-    HUB_KWARGS,
+    check_names_base,
     is_of_ears,
     load_adapter,
     load_encoder,
     named,
-    quiet_loading_report,
     settle_dtypes,
     sound_llava_config,
 )
+from .loading import LoadRequest, StrictLoadingMixin, overridden
 from .partial_checkpoint import read_modules
 
 # Computed from the configuration where a checkpoint, such as a SoundLlava's, has none.
 _FROM_CONFIG = {"logit_scale"}
+# Arguments that need every tensor of a checkpoint under its own name.
+_WHOLE_CHECKPOINTS_ONLY = {"key_mapping", "quantization_config"}
 
 
-class DualEncoderLoadingMixin:
+class DualEncoderLoadingMixin(StrictLoadingMixin):
     """`from_pretrained` for repositories of three kinds; see there."""
 
     @classmethod
@@ -34,8 +34,7 @@ class DualEncoderLoadingMixin:
         cls,
         pretrained_model_name_or_path: str | os.PathLike | None,
         *model_args: Any,
-        config: PreTrainedConfig | None = None,
-        output_loading_info: bool = False,
+        config: PreTrainedConfig | str | os.PathLike | None = None,
         **kwargs: Any,
     ) -> Any:
         """
@@ -48,78 +47,65 @@ class DualEncoderLoadingMixin:
         - A *full* SoundLlava checkpoint, of which ears and vision tower are read likewise.
 
         Takes the arguments of `PreTrainedModel.from_pretrained` (`dtype`, `device_map`, …); fields of
-        `SoundClipConfig`, such as `alignment="raw"`, override the checkpoint's. The towers come frozen.
+        `SoundClipConfig`, such as `alignment="raw"`, override the checkpoint's. Only safetensors files are read. The
+        towers come frozen.
 
         Raises:
             OSError: If a repository or a file of it cannot be found.
             ValueError: If a key is missing, unexpected or of another shape, if the adapter was made for another vision
-                tower, or if the repository holds no ears.
+                tower, or if the repository holds no ears. For `gguf_file`, for `use_safetensors=False`, for a
+                `state_dict` beside a name, and, where modules of a SoundLlava are read, for `key_mapping` and
+                `quantization_config`.
         """
-        name = pretrained_model_name_or_path
-        if name is None:
-            return super().from_pretrained(  # type: ignore[misc]
-                None, *model_args, config=config, output_loading_info=output_loading_info, **kwargs
-            )
-        hub = {key: kwargs[key] for key in HUB_KWARGS if key in kwargs}
-        own = {key: kwargs[key] for key in ("revision", "subfolder") if kwargs.get(key) is not None}
-        if config is None:
-            config = AutoConfig.from_pretrained(name, **hub, **own)
-        if not isinstance(config, SoundLlavaConfig):
-            _check_type(config, str(name))
-            with quiet_loading_report():
-                model, info = super().from_pretrained(  # type: ignore[misc]
-                    name, *model_args, config=_overridden(config, kwargs), output_loading_info=True, **kwargs
-                )
-            _check_keys(info, str(name), may_miss=set())
-        else:
-            for key in own:
-                kwargs.pop(key)
-            model, info = cls._from_sound_llava(name, model_args, config, hub, own, kwargs)
-        model.freeze_base_model()
-        return (model, info) if output_loading_info else model
+        return super().from_pretrained(pretrained_model_name_or_path, *model_args, config=config, **kwargs)
 
     @classmethod
-    def _from_sound_llava(
-        cls,
-        name: Any,
-        model_args: tuple[Any, ...],
-        config: SoundLlavaConfig,
-        hub: dict[str, Any],
-        own: dict[str, Any],
-        kwargs: dict[str, Any],
+    def _load(
+        cls, request: LoadRequest, model_args: tuple[Any, ...], config: PreTrainedConfig | str | os.PathLike | None
     ) -> tuple[Any, dict[str, Any]]:
-        llava = sound_llava_config(name, config, {**hub, **own})
-        for key in ("base_model_name_or_path", "base_model_revision"):
-            if key in kwargs:
-                setattr(llava, key, kwargs.pop(key))
-        adapter = cached_file(name, ADAPTER_NAME, _raise_exceptions_for_missing_entries=False, **hub, **own)
-        if adapter is None:
-            source, fresh = str(name), _FROM_CONFIG
-            tensors = read_modules(name, ("vision_tower", *EARS), **hub, **own)
+        config = request.read_config(config)
+        if isinstance(config, SoundLlavaConfig):
+            model, info = cls._load_from_sound_llava(request, model_args, config)
         else:
-            if llava.base_model_name_or_path is None:
+            _check_type(config, str(request.name))
+            config = overridden(config, request.take_overrides(config))
+            keywords = {**request.keywords, **request.hub, **request.place, "use_safetensors": True}
+            model, info = cls._load_stock(request.name, model_args, config=config, **keywords)
+            _check_keys(info, str(request.name), may_miss=set())
+        model.freeze_base_model()
+        return model, info
+
+    @classmethod
+    def _load_from_sound_llava(
+        cls, request: LoadRequest, model_args: tuple[Any, ...], config: SoundLlavaConfig
+    ) -> tuple[Any, dict[str, Any]]:
+        for key in _WHOLE_CHECKPOINTS_ONLY & request.keywords.keys():
+            if request.keywords[key] is not None:
                 raise ValueError(
-                    f"The adapter {str(name)!r} does not say which LLaVA it belongs to: config.json has no "
-                    "base_model_name_or_path. Pass base_model_name_or_path=… to from_pretrained."
+                    f"{key} was passed, but {str(request.name)!r} is a SoundLlava, and the dual encoder reads only "
+                    f"some of its modules; {key} needs a whole checkpoint. Load without it, call save_pretrained, and "
+                    "load the folder that this made."
                 )
-            source, fresh = llava.base_model_name_or_path, None
-            tensors = read_modules(source, ("vision_tower",), llava.base_model_revision, **hub)
-        with quiet_loading_report():
-            model, info = super().from_pretrained(  # type: ignore[misc]
-                None,
-                *model_args,
-                config=_overridden(dual_encoder_config(llava), kwargs),
-                state_dict=tensors,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-                **kwargs,
-            )
+        request.drop_peft_arguments()
+        llava = sound_llava_config(request, config)
+        own = overridden(dual_encoder_config(llava), request.take_overrides(SoundClipConfig()))
+        adapter = request.find(ADAPTER_NAME)
+        variant = request.keywords.get("variant")
+        if adapter is None:
+            source, fresh = str(request.name), _FROM_CONFIG
+            tensors = read_modules(source, ("vision_tower", *EARS), variant=variant, **request.hub, **request.place)
+        else:
+            source, fresh = check_names_base(llava, request.name), None
+            tensors = read_modules(source, ("vision_tower",), llava.base_model_revision, variant=variant, **request.hub)
+        # Other shapes are an error of ours, which names the checkpoint.
+        keywords = {**request.keywords, "ignore_mismatched_sizes": True}
+        model, info = cls._load_stock(None, model_args, config=own, state_dict=tensors, **keywords)
         _check_keys(info, source, may_miss=fresh)
         if adapter is not None:
             settle_dtypes(model, model.vision_tower.dtype)
             if llava.audio_encoder_name_or_path is not None:
-                load_encoder(model.audio_tower, llava, hub)
-            load_adapter(model, llava, adapter, str(name))
+                load_encoder(model.audio_tower, llava, request.hub)
+            load_adapter(model, llava, adapter, str(request.name))
         info["missing_keys"] = set()
         return model, info
 
@@ -141,12 +127,6 @@ def _check_type(config: PreTrainedConfig, name: str) -> None:
         )
     if not isinstance(config, SoundClipConfig):
         raise ValueError(f"{name!r} has model_type {config.model_type!r}: expected 'soundclip' or 'sound_llava'.")
-
-
-def _overridden(config: Any, kwargs: dict[str, Any]) -> Any:
-    names = {field.name for field in fields(SoundClipConfig)} - {"dtype"}  # type: ignore[arg-type]
-    given = {name: kwargs.pop(name) for name in names & kwargs.keys()}
-    return type(config)(**{**config.to_dict(), **given}) if given else config
 
 
 def _check_keys(info: dict[str, Any], source: str, may_miss: set[str] | None) -> None:

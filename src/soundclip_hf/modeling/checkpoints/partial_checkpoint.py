@@ -11,7 +11,11 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cache
 
 
 def read_modules(
-    name: str | os.PathLike, modules: Sequence[str], revision: str | None = None, **hub: Any
+    name: str | os.PathLike,
+    modules: Sequence[str],
+    revision: str | None = None,
+    variant: str | None = None,
+    **hub: Any,
 ) -> dict[str, Tensor]:
     """
     Read the tensors of some modules.
@@ -21,6 +25,7 @@ def read_modules(
         modules: Names such as "vision_tower", wherever the checkpoint's layout has them: at its top (the official
             LLaVA checkpoints) or in `model.` (transformers 5).
         revision: Branch, tag or commit.
+        variant: Of the files' names, such as "fp16" for `model.fp16.safetensors`.
         **hub: `token`, `cache_dir`, … of `cached_file`.
 
     Returns:
@@ -35,13 +40,14 @@ def read_modules(
     def fetch(file: str, needed: bool) -> str | None:
         return cached_file(name, file, _raise_exceptions_for_missing_entries=needed, **hub)
 
-    single = fetch(SAFE_WEIGHTS_NAME, False)
+    whole, parts = (_with_variant(file, variant) for file in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME))
+    single = fetch(whole, False)
     if single is not None:
         return _read(single, None, modules)
-    index = fetch(SAFE_WEIGHTS_INDEX_NAME, False)
+    index = fetch(parts, False)
     if index is None:
         raise OSError(
-            f"{str(name)!r} has neither {SAFE_WEIGHTS_NAME} nor {SAFE_WEIGHTS_INDEX_NAME}: only safetensors "
+            f"{str(name)!r} has neither {whole} nor {parts}: only safetensors "
             "checkpoints are read; save the model again with save_pretrained."
         )
     try:
@@ -57,6 +63,14 @@ def read_modules(
     for shard, keys in sorted(files.items()):
         tensors |= _read(str(fetch(shard, True)), keys, modules)
     return tensors
+
+
+def _with_variant(file: str, variant: str | None) -> str:
+    """`model.safetensors` and `model.safetensors.index.json` as transformers names them in a variant."""
+    if variant is None:
+        return file
+    stem, ending = file.rsplit(".", 1)
+    return f"{stem}.{variant}.{ending}"
 
 
 def _within(key: str, modules: Sequence[str]) -> bool:
