@@ -107,7 +107,18 @@ class SoundClipConfig(PreTrainedConfig):
 
     @property
     def audio_embedding_dim(self) -> int:
-        """Width `d_a` of the audio encoder's `pooler_output`."""
+        """
+        Width `d_a` of the audio encoder's `pooler_output`.
+
+        Raises:
+            ValueError: If `audio_config` is that of another model.
+        """
+        if not hasattr(self.audio_config, "embedding_dim"):
+            raise ValueError(
+                f"audio_config is a {type(self.audio_config).__name__} (model_type {self.audio_config.model_type!r}), "
+                "which has no embedding_dim: give the configuration of an audio encoder of soundclip_hf, such as "
+                "WhisperClipConfig.from_whisper_config(…)."
+            )
         return self.audio_config.embedding_dim
 
 

@@ -7,14 +7,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, CLIPVisionModel, PreTrainedModel
+from transformers import AutoModel, CLIPVisionModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput, can_return_tuple
 
 from ..losses import soundclip_loss
-from .audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
 from .checkpoints.dual_encoder import DualEncoderLoadingMixin
+from .checkpoints.encoder import audio_encoder_config, load_audio_encoder
 from .configuration_soundclip import SoundClipConfig
 from .projector import FLOAT32_MODULES, AlignmentProjector
 from .vision_tower import vision_features
@@ -132,14 +132,14 @@ class SoundClipModel(SoundClipPreTrainedModel):
             audio_revision, vision_revision: Of the two repositories.
             dtype: Of the towers.
             **fields: Of [`SoundClipConfig`].
+
+        Raises:
+            OSError: If a repository or a file of it cannot be found.
+            ValueError: If `audio` is not an audio encoder of this package; the accepted ones are named.
         """
-        audio_config = AutoConfig.from_pretrained(audio, revision=audio_revision or "main")
-        if audio_config.model_type == "whisper":
-            audio_config = WhisperClipConfig.from_whisper_config(audio_config)  # type: ignore[arg-type]
+        audio_config = audio_encoder_config(audio, audio_revision)
         tower = CLIPVisionModel.from_pretrained(vision, revision=vision_revision or "main", dtype=dtype)
-        encoder = AutoModel.from_pretrained(
-            audio, config=audio_config, revision=audio_revision or "main", dtype=tower.dtype
-        )
+        encoder = load_audio_encoder(audio, audio_config, revision=audio_revision, dtype=tower.dtype)
         layer = fields.get("vision_feature_layer", -2)
         width = tower.config.hidden_size * (1 if isinstance(layer, int) else len(layer))
         values = {"audio_config": encoder.config, "vision_config": tower.config, "vision_hidden_size": width, **fields}

@@ -1,17 +1,18 @@
 """A LLaVA and an audio encoder in; a dual encoder with a fresh projector, and later the adapter of the two, out."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModel, PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig
 
 from ..modeling.audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
 from ..modeling.checkpoints.dual_encoder import dual_encoder_config
+from ..modeling.checkpoints.encoder import NotAnAudioEncoder, audio_encoder_config, load_audio_encoder, load_extractor
 from ..modeling.checkpoints.fingerprint import fingerprint
-from ..modeling.checkpoints.llava_parts import load_extractor
 from ..modeling.checkpoints.loading import quiet_loading_report
 from ..modeling.checkpoints.partial_checkpoint import read_modules
 from ..modeling.configuration_soundclip import SoundClipConfig, SoundLlavaConfig
@@ -102,13 +103,7 @@ def _from_llava(arguments: AlignmentArguments, base: PreTrainedConfig) -> Aligne
     name, encoder_name = str(arguments.base_model), arguments.audio_encoder
     if encoder_name is None:
         raise ArgumentsError(f"audio_encoder is missing: {name} is a LLaVA without ears; give --audio_encoder")
-    audio: Any = _config(encoder_name, arguments.audio_encoder_revision, "audio_encoder")
-    if audio.model_type == "whisper":
-        audio = WhisperClipConfig.from_whisper_config(audio)
-    if not hasattr(audio, "embedding_dim"):
-        raise ArgumentsError(
-            f"audio_encoder {encoder_name}: is a {audio.model_type!r} model; give a Whisper or one of ours"
-        )
+    audio = _config(encoder_name, arguments.audio_encoder_revision, "audio_encoder", audio_encoder_config)
     audio = _with_fields(audio, arguments)
     config = SoundLlavaConfig.from_llava_config(
         base,
@@ -122,11 +117,8 @@ def _from_llava(arguments: AlignmentArguments, base: PreTrainedConfig) -> Aligne
         audio_encoder_name_or_path=encoder_name,
     )
     dtype = getattr(torch, arguments.tower_dtype)
-    encoder = AutoModel.from_pretrained(
-        encoder_name,
-        config=config.sound_config.audio_config,
-        revision=arguments.audio_encoder_revision or "main",
-        dtype=dtype,
+    encoder = load_audio_encoder(
+        encoder_name, config.sound_config.audio_config, revision=arguments.audio_encoder_revision, dtype=dtype
     )
     config.audio_encoder_revision = getattr(encoder.config, "_commit_hash", None) or arguments.audio_encoder_revision
     model = _with_tower(dual_encoder_config(config), name, arguments.base_model_revision, dtype)
@@ -222,9 +214,13 @@ def _alignment_fields(arguments: AlignmentArguments) -> dict[str, Any]:
     }
 
 
-def _config(name: str, revision: str | None, field: str) -> PreTrainedConfig:
+def _config(
+    name: str, revision: str | None, field: str, read: Callable[..., Any] = AutoConfig.from_pretrained
+) -> PreTrainedConfig:
     try:
-        return AutoConfig.from_pretrained(name, revision=revision or "main")
+        return read(name, revision=revision or "main")
+    except NotAnAudioEncoder as error:
+        raise ArgumentsError(f"{field} {error}") from error
     except (OSError, ValueError, KeyError) as error:
         where = "a folder without a readable config.json" if os.path.isdir(name) else "neither a folder, nor on the Hub"
         raise ArgumentsError(f"{field} {name}: is {where} ({' '.join(str(error).split())[:200]})") from error

@@ -3,12 +3,12 @@
 import os
 from typing import Any
 
-from transformers import AutoConfig, AutoFeatureExtractor, AutoProcessor, LlavaNextProcessor, LlavaProcessor
+from transformers import AutoConfig, AutoProcessor, LlavaNextProcessor, LlavaProcessor
 from transformers import WhisperFeatureExtractor as StockWhisperFeatureExtractor
-from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING
 
 from ..audio_encoders.whisperclip.feature_extraction_whisperclip import WhisperClipFeatureExtractor
 from ..configuration_soundclip import SoundClipConfig
+from .encoder import load_extractor, window_of
 
 
 def parts_of_llava(
@@ -57,7 +57,7 @@ def parts_of_llava(
     if isinstance(feature_extractor, (str, os.PathLike)):
         feature_extractor = load_extractor(feature_extractor, audio_config, audio_revision)
     elif type(feature_extractor) is StockWhisperFeatureExtractor:
-        feature_extractor = WhisperClipFeatureExtractor.from_whisper(feature_extractor, **_window(audio_config))
+        feature_extractor = WhisperClipFeatureExtractor.from_whisper(feature_extractor, **window_of(audio_config))
     _check_extractor(feature_extractor, audio_config)
     return {**parts, "feature_extractor": feature_extractor}
 
@@ -66,23 +66,6 @@ def _config(llava: str | os.PathLike, revision: str | None) -> Any:
     if os.path.isdir(llava) and not os.path.exists(os.path.join(llava, "config.json")):
         return None
     return AutoConfig.from_pretrained(llava, revision=revision or "main")
-
-
-def load_extractor(name: str | os.PathLike, audio_config: Any, revision: str | None) -> Any:
-    """A repository's feature extractor, of the class and with the window that `audio_config` (or None) asks for."""
-    options: dict[str, Any] = {"revision": revision or "main"}
-    if audio_config is not None and type(audio_config) in FEATURE_EXTRACTOR_MAPPING:
-        extractor_class: Any = FEATURE_EXTRACTOR_MAPPING[type(audio_config)]
-        return extractor_class.from_pretrained(name, **options, **_window(audio_config))
-    extractor = AutoFeatureExtractor.from_pretrained(name, **options)
-    if type(extractor) is StockWhisperFeatureExtractor:
-        return WhisperClipFeatureExtractor.from_pretrained(name, **options)
-    return extractor
-
-
-def _window(audio_config: Any) -> dict[str, Any]:
-    window = getattr(audio_config, "window", None)
-    return {} if window is None else {"window": window}
 
 
 def _check_extractor(extractor: Any, audio_config: Any) -> None:
@@ -96,4 +79,4 @@ def _check_extractor(extractor: Any, audio_config: Any) -> None:
             )
 
 
-__all__ = ["load_extractor", "parts_of_llava"]
+__all__ = ["parts_of_llava"]
