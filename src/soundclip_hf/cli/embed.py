@@ -56,10 +56,11 @@ def embed(
         from ..retrieval.embedding_store import join, other_settings, write_block
         from ..retrieval.reading import Reading, Source, unchanged
         from .dual_encoder import load_dual
+        from .loading import ModelChoice
 
         made = _made_before(out)
         way = alignment and alignment.value
-        dual = load_dual(model, revision=revision, encoder=encoder, alignment=way, device=device, dtype=dtype)
+        dual = load_dual(ModelChoice(model, revision, encoder, way, device, dtype))
         how = Reading(modality.value, moment, frames)
         settings = {**dual.settings, **how.settings, "normalized": normalize}
         parts = out.with_name(f".{out.name}.parts")

@@ -52,6 +52,7 @@ def index(
         from ..retrieval.embedding import embed_files, store_all
         from ..retrieval.reading import Reading, Source, unchanged
         from .dual_encoder import load_dual
+        from .loading import ModelChoice
 
         how = Reading(modality.value, moment, frames)
         found = media_files(folder, SOUNDS | PICTURES | CLIPS, leave_out=out)
@@ -64,7 +65,7 @@ def index(
         if not sources and not out.is_dir():
             raise CliError(f"{folder}: holds no media files for --modality {modality.value}; pass another folder")
         way = alignment and alignment.value
-        dual = load_dual(model, revision=revision, encoder=encoder, alignment=way, device=device, dtype=dtype)
+        dual = load_dual(ModelChoice(model, revision, encoder, way, device, dtype))
         settings = {**dual.settings, **how.settings, "normalized": True, "folder": str(folder.resolve())}
         store = open_store(out, settings, "--out")
         try:

@@ -1,17 +1,18 @@
 """Model names and options of a command line in; a model and a processor that fit together out."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModel, PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from ..bundled import TINY
-from ..modeling.audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
+from ..modeling.checkpoints.encoder import NotAnAudioEncoderError, audio_encoder_config, load_audio_encoder
 from ..modeling.configuration_soundclip import SoundClipConfig, SoundLlavaConfig
 from ..modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
 from ..modeling.processing_soundllava import SoundLlavaProcessor
@@ -32,41 +33,72 @@ class Loaded:
     encoder: str
 
 
-def load(
-    name: str | None,
-    *,
-    revision: str | None = None,
-    encoder: str | None = None,
-    alignment: str | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
-    seed: int = 0,
-) -> Loaded:
+@dataclass(frozen=True)
+class ModelChoice:
     """
-    Load a SoundLlava (full or adapter), or give a stock LLaVA an encoder.
+    What a command line says of the model.
 
-    Args:
+    Attributes:
         name: A Hub id or a folder; None is the bundled model.
         encoder: Id or folder of an audio encoder that takes the place of the model's own.
         alignment: As the command line has it; with `encoder` and None it becomes "raw".
         dtype: "auto" is float32 on a CPU, the checkpoint's own elsewhere.
         seed: Of weights that no checkpoint has.
+    """
+
+    name: str | None
+    revision: str | None = None
+    encoder: str | None = None
+    alignment: str | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    seed: int = 0
+
+    @property
+    def source(self) -> str:
+        """Where the model is read from."""
+        return str(TINY) if self.name is None else self.name
+
+    @property
+    def shown_name(self) -> str:
+        """The model in answers and settings."""
+        return BUNDLED if self.name is None else self.name
+
+    def place(self) -> tuple[torch.device, torch.dtype | str]:
+        """The device and the precision; an unknown one is a `UsageError`."""
+        where = find_device(self.device)
+        return where, find_dtype(self.dtype, where)
+
+    def read_config(self, accepted: tuple[str, ...], advice: str) -> PreTrainedConfig:
+        """The model's configuration; a `CliError` if its `model_type` is not one of `accepted`."""
+        config = find_config(self.source, self.revision, "--model")
+        if config.model_type not in accepted:
+            raise CliError(f"--model {self.source}: is a {config.model_type!r} model; give {advice}")
+        return config
+
+    def warn_if_synthetic(self) -> None:
+        """Say so where the model was trained on synthetic scenes alone."""
+        marker = Path(self.source) / "training.json"
+        if marker.is_file() and json.loads(marker.read_text(encoding="utf-8")).get("world") == "synthetic":
+            warn("this model knows synthetic scenes alone: its answers about real pictures and sounds mean nothing")
+
+
+def load(choice: ModelChoice) -> Loaded:
+    """
+    Load a SoundLlava (full or adapter), or give a stock LLaVA an encoder.
 
     Raises:
         CliError: If something cannot be found or loaded, naming it.
     """
     transformers_logging.disable_progress_bar()
-    where = find_device(device)
-    weights = find_dtype(dtype, where)
-    source = str(TINY) if name is None else name
-    config = find_config(source, revision, "--model")
-    if config.model_type not in ("sound_llava", "llava", "llava_next"):
-        raise CliError(f"--model {source}: is a {config.model_type!r} model; give a SoundLlava or a LLaVA-1.5 or 1.6")
+    where, weights = choice.place()
+    source, encoder, revision = choice.source, choice.encoder, choice.revision
+    config = choice.read_config(("sound_llava", "llava", "llava_next"), "a SoundLlava or a LLaVA-1.5 or 1.6")
     sound_config = None
-    torch.manual_seed(seed)
+    torch.manual_seed(choice.seed)
     if encoder is not None:
-        sound_config = encoder_config(config, encoder, alignment or "raw")
-        note(encoder_note(encoder, alignment))
+        sound_config = encoder_config(config, encoder, choice.alignment or "raw")
+        note(encoder_note(encoder, choice.alignment))
     elif config.model_type != "sound_llava":
         raise CliError(
             f"--model {source}: is a LLaVA without ears; add --encoder (such as openai/whisper-base), or name a "
@@ -74,17 +106,16 @@ def load(
         )
     try:
         model, processor = _load_parts(source, revision, config, encoder, sound_config, weights)
-        model = model.to(where).eval()  # type: ignore[arg-type]
+        model = model.to(where).eval()
     except Exception as error:  # damaged files raise whatever their reader raises
         raise CliError(f"--model {source}: cannot be loaded ({one_line(error)})") from error
-    if name is None or Path(name).is_dir():
-        warn_if_synthetic(Path(source))
+    choice.warn_if_synthetic()
     return Loaded(
         model,
         processor,
-        BUNDLED if name is None else name,
+        choice.shown_name,
         f"soundclip-hf {version('soundclip-hf')}"
-        if name is None
+        if choice.name is None
         else getattr(config, "_commit_hash", None) or revision,
         encoder or model.config.audio_encoder_name_or_path or model.config.sound_config.audio_config.model_type,
     )
@@ -109,17 +140,19 @@ def _load_parts(
     if encoder is not None and sound_config is not None:
         model.config.sound_config = sound_config
         model.config.audio_encoder_name_or_path = encoder
-        model.model.audio_tower = AutoModel.from_pretrained(
-            encoder, config=sound_config.audio_config, dtype=model.dtype
-        )
+        model.model.audio_tower = load_audio_encoder(encoder, sound_config.audio_config, dtype=model.dtype)
         model.model.audio_projection = AlignmentProjector(sound_config)
         processor = SoundLlavaProcessor.from_llava(processor.stock_processor, encoder, sound_config=sound_config)
     return model, processor
 
 
-def find_config(source: str, revision: str | None, option: str) -> PreTrainedConfig:
+def find_config(
+    source: str, revision: str | None, option: str, read: Callable[..., Any] = AutoConfig.from_pretrained
+) -> PreTrainedConfig:
     try:
-        return AutoConfig.from_pretrained(source, revision=revision or "main")
+        return read(source, revision=revision or "main")
+    except NotAnAudioEncoderError as error:
+        raise CliError(f"{option} {error}") from error
     except (OSError, ValueError, KeyError) as error:
         if Path(source).is_dir():
             missing = not (Path(source) / "config.json").is_file()
@@ -133,13 +166,7 @@ def find_config(source: str, revision: str | None, option: str) -> PreTrainedCon
 
 def encoder_config(base: PreTrainedConfig, encoder: str, alignment: str) -> SoundClipConfig:
     """The base's own settings for sound, with another encoder."""
-    audio = find_config(encoder, None, "--encoder")
-    if audio.model_type == "whisper":
-        audio = WhisperClipConfig.from_whisper_config(audio)  # type: ignore[arg-type]
-    if not hasattr(audio, "embedding_dim"):
-        raise CliError(
-            f"--encoder {encoder}: is a {audio.model_type!r} model; give a Whisper or one of soundclip_hf's encoders"
-        )
+    audio = find_config(encoder, None, "--encoder", audio_encoder_config)
     own = {"sound_llava": getattr(base, "sound_config", None), "soundclip": base}.get(base.model_type)
     values = {"vision_hidden_size": base.vision_config.hidden_size} if own is None else own.to_dict()
     values.pop("model_type", None)
@@ -150,12 +177,6 @@ def encoder_note(encoder: str, alignment: str | None) -> str:
     if alignment == "projected":
         return f"warning: no projector was trained for {encoder}: --alignment projected is a random projection"
     return f"{encoder}: no projector was trained for this encoder here, so its output is used raw (--alignment raw)"
-
-
-def warn_if_synthetic(folder: Path) -> None:
-    marker = folder / "training.json"
-    if marker.is_file() and json.loads(marker.read_text(encoding="utf-8")).get("world") == "synthetic":
-        warn("this model knows synthetic scenes alone: its answers about real pictures and sounds mean nothing")
 
 
 def find_device(name: str) -> torch.device:
@@ -181,11 +202,11 @@ def find_dtype(name: str, device: torch.device) -> torch.dtype | str:
 __all__ = [
     "BUNDLED",
     "Loaded",
+    "ModelChoice",
     "encoder_config",
     "encoder_note",
     "find_config",
     "find_device",
     "find_dtype",
     "load",
-    "warn_if_synthetic",
 ]

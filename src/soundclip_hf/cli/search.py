@@ -63,10 +63,10 @@ def search(
         from ..retrieval.exact_search import exact_search
         from ..retrieval.reading import Reading, Source
         from .dual_encoder import load_dual
-        from .loading import BUNDLED
+        from .loading import BUNDLED, ModelChoice
 
         name = model or (None if settings["model"] == BUNDLED else settings["model"])
-        dual = load_dual(
+        choice = ModelChoice(
             name,
             revision=None if model else settings["revision"],
             encoder=settings["encoder"],
@@ -74,6 +74,7 @@ def search(
             device=device,
             dtype=dtype,
         )
+        dual = load_dual(choice)
         if dual.settings["weights"] != settings["weights"]:
             raise CliError(
                 f"{index}: was made with other weights than {dual.settings['model']} has now; index again into a new "

@@ -93,6 +93,12 @@ class SoundClipConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
+        if not hasattr(self.audio_config, "embedding_dim"):
+            raise ValueError(
+                f"audio_config is a {type(self.audio_config).__name__} (model_type {self.audio_config.model_type!r}), "
+                "which has no embedding_dim: give the configuration of an audio encoder of soundclip_hf, such as "
+                "WhisperClipConfig.from_whisper_config(…)."
+            )
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha={self.alpha}: must be in 0..1 (0 is projected, 1 is raw).")
         if isinstance(self.token_budget, bool) or self.token_budget < 0:
@@ -107,18 +113,7 @@ class SoundClipConfig(PreTrainedConfig):
 
     @property
     def audio_embedding_dim(self) -> int:
-        """
-        Width `d_a` of the audio encoder's `pooler_output`.
-
-        Raises:
-            ValueError: If `audio_config` is that of another model.
-        """
-        if not hasattr(self.audio_config, "embedding_dim"):
-            raise ValueError(
-                f"audio_config is a {type(self.audio_config).__name__} (model_type {self.audio_config.model_type!r}), "
-                "which has no embedding_dim: give the configuration of an audio encoder of soundclip_hf, such as "
-                "WhisperClipConfig.from_whisper_config(…)."
-            )
+        """Width `d_a` of the audio encoder's `pooler_output`."""
         return self.audio_config.embedding_dim
 
 

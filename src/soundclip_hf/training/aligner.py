@@ -11,7 +11,12 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from ..modeling.audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
 from ..modeling.checkpoints.dual_encoder import dual_encoder_config
-from ..modeling.checkpoints.encoder import NotAnAudioEncoder, audio_encoder_config, load_audio_encoder, load_extractor
+from ..modeling.checkpoints.encoder import (
+    NotAnAudioEncoderError,
+    audio_encoder_config,
+    load_audio_encoder,
+    load_extractor,
+)
 from ..modeling.checkpoints.fingerprint import fingerprint
 from ..modeling.checkpoints.loading import quiet_loading_report
 from ..modeling.checkpoints.partial_checkpoint import read_modules
@@ -219,7 +224,7 @@ def _config(
 ) -> PreTrainedConfig:
     try:
         return read(name, revision=revision or "main")
-    except NotAnAudioEncoder as error:
+    except NotAnAudioEncoderError as error:
         raise ArgumentsError(f"{field} {error}") from error
     except (OSError, ValueError, KeyError) as error:
         where = "a folder without a readable config.json" if os.path.isdir(name) else "neither a folder, nor on the Hub"

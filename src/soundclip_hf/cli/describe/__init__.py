@@ -95,11 +95,11 @@ def describe(
         moment = options.parse_frame(frame)
         items = _items(sources or [], manifest, out)
 
-        from ..loading import load
+        from ..loading import ModelChoice, load
         from .answering import Asking, answer, planned_row
 
         how = alignment and alignment.value
-        loaded = load(model, revision=revision, encoder=encoder, alignment=how, device=device, dtype=dtype, seed=seed)
+        loaded = load(ModelChoice(model, revision, encoder, how, device, dtype, seed))
         asking = Asking(
             question=question,
             top_k=top_k,

@@ -13,7 +13,7 @@ from ..audio_encoders.whisperclip.configuration_whisperclip import WhisperClipCo
 from ..audio_encoders.whisperclip.feature_extraction_whisperclip import WhisperClipFeatureExtractor
 
 
-class NotAnAudioEncoder(ValueError):
+class NotAnAudioEncoderError(ValueError):
     """A repository or folder holds a model that is not an audio encoder of this package."""
 
 
@@ -28,7 +28,7 @@ def audio_encoder_config(name: str | os.PathLike, revision: str | None = None, *
 
     Raises:
         OSError: If there is no such repository or folder.
-        NotAnAudioEncoder: If it holds another model.
+        NotAnAudioEncoderError: If it holds another model.
     """
     config: Any = AutoConfig.from_pretrained(name, revision=revision or "main", **hub)
     if config.model_type == "whisper":
@@ -36,7 +36,7 @@ def audio_encoder_config(name: str | os.PathLike, revision: str | None = None, *
     model_class = MODEL_MAPPING.get(type(config), None)
     if not (isinstance(model_class, type) and issubclass(model_class, AudioEncoderPreTrainedModel)):
         called = getattr(model_class, "__name__", type(config).__name__)
-        raise NotAnAudioEncoder(
+        raise NotAnAudioEncoderError(
             f"{name} is a {config.model_type!r} model ({called}), and not an audio encoder of soundclip_hf: give a "
             f"Whisper or one of {', '.join(accepted_model_types())}. Checkpoints of other models are read by the class "
             "of their encoder (such as SoundClapModel.from_pretrained) or by `soundclip convert`; save what that made, "
@@ -105,7 +105,7 @@ def window_of(audio_config: Any) -> dict[str, Any]:
 
 
 __all__ = [
-    "NotAnAudioEncoder",
+    "NotAnAudioEncoderError",
     "accepted_model_types",
     "audio_encoder_config",
     "load_audio_encoder",

@@ -45,7 +45,7 @@ class AudioClipModel(FrozenBatchNormMixin, AudioEncoderPreTrainedModel):
     AudioCLIP's audio head: a learned complex filter bank, in decibels, as three channels; ResNeXt-50 32x4d with an
     attention map on every stage and on the global average; a linear layer. The output is not normalised.
 
-    44.1 kHz, any length, `d_a` 1024, 32.2 M parameters. Source: Guzhov et al., "AudioCLIP: Extending CLIP to Image,
+    44.1 kHz, any length, `d_a` 1024, 32.1 M parameters. Source: Guzhov et al., "AudioCLIP: Extending CLIP to Image,
     Text and Audio" (AndreyGuzhov/AudioCLIP); code MIT, the weights carry no separate licence. Of the two released files
     `AudioCLIP-Full-Training.pt` is that repository's default.
 
