@@ -30,7 +30,7 @@ ROOMS = {
         {"audio_encoders"},
         {"configuration_soundclip"},
         {"projector", "slots", "vision_tower"},
-        {"checkpoints", "outputs", "prompts"},
+        {"checkpoints", "outputs", "prompts", "sound_inputs"},
         {"modeling_soundclip", "modeling_soundllava", "processing_soundclip", "processing_soundllava"},
     ),
 }

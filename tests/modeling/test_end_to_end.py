@@ -120,6 +120,46 @@ def test_call_that_contradicts_the_prompt(variant):
         model.generate(**without)
 
 
+def test_top_k_of_the_processor_reaches_the_model_in_zero_mode(variant):
+    model, processor = tiny_sound_llava(variant), tiny_sound_processor(variant)
+    conversations = [
+        turn(image_part(), image_part(seed=3), audio_part()),
+        turn(audio_part(seed=1)),
+        turn(image_part(), image_part(seed=4), {"type": "audio", "audio": None}, audio_part(seed=2)),
+    ]
+    inputs = prepare(processor, conversations, sound_top_k=[[2, None], [3], [9, 4]])
+    assert inputs["sound_budget"].tolist() == [-4, -1, -5, -1, -6]
+    with torch.no_grad():
+        info = model(**inputs, return_sound_info=True).sound_info
+    assert [entry.k for entry in info] == [2, 5, 3, -1, 4]
+    assert [entry.mode for entry in info] == ["zero", "zero", "zero", "silent", "zero"]
+    with pytest.raises(ValueError, match=r"expanded for zero, k=4 \(slot 4\), the call says sound_top_k=3"):
+        model.generate(**inputs, sound_top_k=[2, 5, 3, 3, 3])
+    # An older processor wrote -1, and left k to the call.
+    older = {**inputs, "sound_budget": torch.full_like(inputs["sound_budget"], -1)}
+    with torch.no_grad():
+        assert torch.equal(model(**older, sound_top_k=[2, 5, 3, 3, 4]).logits, model(**inputs).logits)
+        assert [entry.k for entry in model(**older, return_sound_info=True).sound_info] == [5, 5, 5, -1, 5]
+    # One prompt becomes several rows, its slots stay one.
+    greedy = model.generate(**inputs, **GREEDY)
+    several = model.generate(**inputs, **{**GREEDY, "do_sample": True, "top_k": 1, "num_return_sequences": 2})
+    assert torch.equal(several, greedy.repeat_interleave(2, dim=0))
+    call = {**older, "sound_top_k": [2, 5, 3, 3, 4], **GREEDY, "num_beams": 3}
+    assert torch.equal(model.generate(**inputs, **GREEDY, num_beams=3), model.generate(**call))
+
+
+def test_top_k_of_the_processor_and_a_filled_cache(variant):
+    model, processor = tiny_sound_llava(variant), tiny_sound_processor(variant)
+    inputs = prepare(processor, [turn(image_part(), audio_part())], sound_top_k=2)
+    first = model.generate(**inputs, **GREEDY, return_dict_in_generate=True)
+    ids = torch.cat([first.sequences, torch.tensor([[5, 6]])], dim=1)
+    cache = first.cache if hasattr(first, "cache") else first.past_key_values
+    name = "cache" if hasattr(first, "cache") else "past_key_values"
+    followed = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **{name: cache}, **GREEDY)
+    again = {**inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    assert torch.equal(followed, model.generate(**again, **GREEDY))
+
+
 @pytest.fixture
 def repo(variant, tmp_path):
     model = tiny_sound_llava(variant)
@@ -184,6 +224,25 @@ def test_pipelines_batch_pictures_and_sounds(repo, variant, task):
     assert [output[0]["generated_text"] for output in sounds] == [
         pipe(text=turn(audio_part(seed=seed)), **options)[0]["generated_text"] for seed in range(3)
     ]
+
+
+@pytest.mark.parametrize("task", ["any-to-any", "image-text-to-text"])
+def test_pipelines_hand_top_k_to_the_model(repo, variant, task, monkeypatch):
+    pipe = pipeline(task, model=str(repo))
+    budgets = []
+    plan = pipe.model.model.plan_slots
+    monkeypatch.setattr(
+        pipe.model.model, "plan_slots", lambda **call: budgets.append([s.k for s in plan(**call)]) or plan(**call)
+    )
+    conversations = [turn(image_part(seed=seed), audio_part(seed=seed)) for seed in range(3)]
+    options = {"max_new_tokens": 6, "return_full_text": False}
+    kwargs = {"sound_top_k": 2, "audio_kwargs": {"padding": "max_length"}}
+    alone = [pipe(text=one, processor_kwargs=kwargs, **options)[0]["generated_text"] for one in conversations]
+    assert set(map(tuple, budgets)) == {(2,)}
+    budgets.clear()
+    together = pipe(text=conversations, batch_size=3, processor_kwargs=kwargs, **options)
+    assert set(map(tuple, budgets)) == {(2, 2, 2)}
+    assert [output[0]["generated_text"] for output in together] == alone
 
 
 def test_pipeline_without_chat_takes_paths(repo, variant, tmp_path):

@@ -2,6 +2,7 @@
 
 from threading import Thread
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -183,6 +184,34 @@ def test_top_k_alignment_and_alpha_reach_the_encoder(model):
         scores[name] = output.scores[0]
     for name in ("top_k", "raw", "alpha"):
         assert not torch.allclose(scores[name], scores["default"], atol=1e-3), name
+
+
+@pytest.mark.parametrize("budget", [None, 3])
+@pytest.mark.parametrize(
+    "top_k",
+    [
+        np.int64(3),
+        np.array(3),
+        torch.tensor(3),
+        [3, np.int32(3), torch.tensor(3), None],
+        np.array([3, 3, 3, 3]),
+        torch.tensor([3, 3, 3, 3]),
+    ],
+    ids=["numpy integer", "numpy 0-d", "tensor 0-d", "list", "numpy", "tensor"],
+)
+def test_top_k_may_be_of_numpy_or_torch(model, top_k, budget):
+    inputs = build_inputs(model, HEARD, budget)
+    output = model.generate(**inputs, **GREEDY, sound_top_k=top_k, return_sound_info=True)
+    assert torch.equal(output.sequences, model.generate(**inputs, **GREEDY, sound_top_k=3))
+    assert [info.k for info in output.sound_info] == [3, 3, 3, -1]
+
+
+@pytest.mark.parametrize(
+    "top_k", [True, np.bool_(True), torch.tensor(True), [3, True, 3, 3], [3, torch.tensor(True), 3, 3]]
+)
+def test_a_bool_is_no_top_k(model, top_k):
+    with pytest.raises(ValueError, match="sound_top_k=True: must be an int"):
+        model.generate(**build_inputs(model, HEARD), **GREEDY, sound_top_k=top_k)
 
 
 def test_silent_prompts_keep_no_trace_of_the_sound_beside_them(model):

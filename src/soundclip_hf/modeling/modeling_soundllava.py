@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from accelerate.utils import align_module_device
@@ -23,15 +23,19 @@ from transformers.models.auto import modeling_auto
 from transformers.utils import can_return_tuple
 
 from .checkpoints.adapter import AdapterLoadingMixin
-from .configuration_soundclip import SoundLlavaConfig
+from .configuration_soundclip import PatchMode, SelectStrategy, SoundClipConfig, SoundLlavaConfig
 from .outputs import SoundLlavaCausalLMOutputWithPast, SoundLlavaImageFeatures, SoundLlavaModelOutputWithPast
 from .projector import FLOAT32_MODULES, AlignmentProjector
-from .slots.assembly import SoundInfo, assemble_slots, substitute_slots
+from .slots.assembly import sound_info, visual_tokens
+from .slots.budget import SlotSettings, settle_slots
 from .slots.geometry import SlotGeometry, image_slot, sound_only_slot
-from .slots.verification import Slot, check_placeholders, pair_slots, plan_slots
+from .slots.slot import Slot
+from .slots.tensors import read_slots
+from .slots.verification import check_placeholders
 from .vision_tower import vision_features
 
 Function = TypeVar("Function", bound=Callable)
+Output = TypeVar("Output", SoundLlavaModelOutputWithPast, SoundLlavaCausalLMOutputWithPast)
 
 
 def also_takes(*others: Callable) -> Callable[[Function], Function]:
@@ -93,6 +97,14 @@ class SoundLlavaPreTrainedModel(AdapterLoadingMixin, LlavaPreTrainedModel):
         inputs["mm_encoder_outputs"] = {**encoded, "image": BaseModelOutputWithPooling(**stock)}
         return features
 
+    def _forward_with_sound(
+        self, stock_forward: Callable, output_class: type[Output], inputs: dict[str, Any], return_sound_info: bool
+    ) -> Output:
+        features = self._encode(inputs)
+        output = stock_forward(**inputs, return_dict=True)
+        info = getattr(features, "sound_info", None) if return_sound_info else None
+        return output_class(**output, sound_info=info)
+
 
 class SoundLlavaModel(SoundLlavaPreTrainedModel, LlavaModel):
     """
@@ -108,7 +120,7 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel, LlavaModel):
         stock = dict(self.named_children())
         # from_pretrained sets dtype in sub-configurations, but not in this one, two levels down.
         self.audio_tower = AutoModel.from_config(config.sound_config.audio_config, dtype=torch.get_default_dtype())
-        self.audio_projection = AlignmentProjector(config.sound_config)  # type: ignore[arg-type]
+        self.audio_projection = AlignmentProjector(cast(SoundClipConfig, config.sound_config))
         self.image_newline: nn.Parameter | None = None
         if config.llava_variant == "llava_next":
             std = 1 / math.sqrt(config.text_config.hidden_size)
@@ -177,14 +189,14 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel, LlavaModel):
         pixel_values: Tensor | None = None,
         image_sizes: Tensor | None = None,
         vision_feature_layer: int | list[int] | None = None,
-        vision_feature_select_strategy: str | None = None,
+        vision_feature_select_strategy: SelectStrategy | None = None,
         input_features: Tensor | None = None,
         input_features_mask: Tensor | None = None,
         sound_embeds: Tensor | None = None,
         sound_slots: Tensor | None = None,
         sound_budget: Tensor | None = None,
         sound_top_k: int | Sequence[int] | Tensor | None = None,
-        sound_patches: str | None = None,
+        sound_patches: PatchMode | None = None,
         sound_alignment: str | None = None,
         sound_alpha: float | None = None,
         **kwargs: Any,
@@ -201,8 +213,10 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel, LlavaModel):
             input_features_mask: `(sounds, windows, frames)`.
             sound_embeds: `(sounds, d_a)` encoder outputs, in place of `input_features`.
             sound_slots: int64 `(slots, 2)`: (row of `pixel_values` or -1, sound or -1) in placeholder order.
-            sound_budget: int64 `(slots,)`: -1 is zero mode, `k >= 0` drop mode.
-            sound_top_k: Patches to keep; one number or one per slot.
+            sound_budget: int64 `(slots,)` of the processor: `k >= 0` is drop mode; -1 is zero mode, and `-2 - k` zero
+                mode with this `k`.
+            sound_top_k: Patches to keep: an int for all slots, or a list, array or tensor of ints, one per slot. By
+                default the processor's, where `sound_budget` has one, else the configuration's.
             sound_patches: "zero" or "drop", where there is no `sound_budget`.
             sound_alignment, sound_alpha: See [`get_audio_features`].
 
@@ -210,13 +224,11 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel, LlavaModel):
             ValueError: If pairing, budget, shapes or devices don't fit, or an aligned sound is not finite.
         """
         layer = self.config.vision_feature_layer if vision_feature_layer is None else vision_feature_layer
-        strategy = vision_feature_select_strategy or self.config.vision_feature_select_strategy
-        if strategy not in ("default", "full"):
-            raise ValueError(f"vision_feature_select_strategy={strategy!r}: allowed are 'default' and 'full'.")
+        settings = self._slot_settings(vision_feature_select_strategy)
         slots = self.plan_slots(
             pixel_values=pixel_values,
             image_sizes=image_sizes,
-            vision_feature_select_strategy=strategy,
+            vision_feature_select_strategy=vision_feature_select_strategy,
             input_features=input_features,
             sound_embeds=sound_embeds,
             sound_slots=sound_slots,
@@ -224,60 +236,41 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel, LlavaModel):
             sound_top_k=sound_top_k,
             sound_patches=sound_patches,
         )
-        sounding = [slot for slot in slots if slot.sound >= 0]
-        audio = None
         if input_features is not None and sound_embeds is not None:
             raise ValueError("input_features and sound_embeds were both passed: a sound is encoded once; pass one.")
-        if sounding:
-            if sound_embeds is None:
-                audio = self.get_audio_features(
-                    input_features, input_features_mask, sound_alignment, sound_alpha, return_dict=True
-                ).pooler_output
-            else:
-                audio = self._align(sound_embeds, sound_alignment, sound_alpha)
-            if pixel_values is None:
-                audio = audio.to(self.multi_modal_projector.linear_1.weight.dtype)
-        tower, features = None, None
+        audio, tower, views = None, None, None
+        if sound_embeds is not None and len(sound_embeds):
+            audio = self._align(sound_embeds, sound_alignment, sound_alpha)
+        elif input_features is not None and len(input_features):
+            audio = self.get_audio_features(
+                input_features, input_features_mask, sound_alignment, sound_alpha, return_dict=True
+            ).pooler_output
         if pixel_values is not None:
             _check_device("pixel_values", pixel_values, self.vision_tower)
-            tower, features = vision_features(
-                self.vision_tower, self._views(pixel_values, image_sizes), layer, **kwargs
-            )
-        tokens: dict[int, Tensor] = {}  # of each slot, by its index
-        silent = [slot for slot in slots if slot.sound < 0]
-        if silent:
-            for slot, sequence in zip(silent, self._silent_tokens(silent, features, strategy)):  # type: ignore[arg-type]
-                tokens[slot.index] = sequence
-        info: list[SoundInfo] | None = None
-        if sounding:
-            audio = audio if features is None else audio.to(features.device)  # type: ignore[union-attr]
-            scope = self.config.sound_config.patch_budget_scope
-            substituted = substitute_slots(sounding, features, audio, scope)  # type: ignore[arg-type]
-            keep_first_row = self.config.sound_config.sound_select_strategy == "full"
-            sequences = assemble_slots(substituted, self.multi_modal_projector, self._newline(), keep_first_row)
-            tokens.update({slot.index: sequence for slot, sequence in zip(sounding, sequences)})
-            tiled = self.config.llava_variant == "llava_next"
-            by_slot = {item.slot.index: item.info(tiled) for item in substituted}
-            info = [by_slot.get(slot.index, SoundInfo()) for slot in slots]
+            tower, views = vision_features(self.vision_tower, self._views(pixel_values, image_sizes), layer, **kwargs)
+        if audio is not None:
+            audio = audio.to(self.multi_modal_projector.linear_1.weight.dtype if views is None else views.device)
+        slots = visual_tokens(slots, views, audio, self.multi_modal_projector, self._newline(), settings)
+        tiled = self.config.llava_variant == "llava_next"
         return SoundLlavaImageFeatures(
             last_hidden_state=None if tower is None else tower.last_hidden_state,
-            pooler_output=[tokens[slot.index] for slot in slots],
+            pooler_output=[slot.embeds for slot in slots],
             hidden_states=None if tower is None else tower.hidden_states,
             attentions=None if tower is None else tower.attentions,
-            sound_info=info,
+            sound_info=None if audio is None else [sound_info(slot, tiled) for slot in slots],
         )
 
     def plan_slots(
         self,
         pixel_values: Tensor | None = None,
         image_sizes: Tensor | None = None,
-        vision_feature_select_strategy: str | None = None,
+        vision_feature_select_strategy: SelectStrategy | None = None,
         input_features: Tensor | None = None,
         sound_embeds: Tensor | None = None,
         sound_slots: Tensor | None = None,
         sound_budget: Tensor | None = None,
         sound_top_k: int | Sequence[int] | Tensor | None = None,
-        sound_patches: str | None = None,
+        sound_patches: PatchMode | None = None,
         **_: Any,
     ) -> list[Slot]:
         """The slots of a call, from shapes and small index tensors alone; runs no tower."""
@@ -285,26 +278,31 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel, LlavaModel):
         num_images = 0 if pixel_values is None else len(pixel_values)
         if num_images and image_sizes is not None and self.config.llava_variant == "llava_next":
             num_images = len(image_sizes)  # pixel_values may hold the views of all images in one row
-        pairs = pair_slots(
-            sound_slots,
-            num_images,
-            0 if sounds is None else len(sounds),
-        )
-        geometries = [self._geometry(image, image_sizes) for image, _ in pairs]
-        return plan_slots(
-            pairs,
-            geometries,
-            self.config.sound_config,
-            select_strategy=vision_feature_select_strategy or self.config.vision_feature_select_strategy,
-            sound_budget=sound_budget,
+        slots = read_slots(sound_slots, num_images, 0 if sounds is None else len(sounds))
+        return settle_slots(
+            slots,
+            [self._geometry(image, image_sizes) for image in range(num_images)],
+            sound_only_slot(self.config.patches_per_side),
+            self._slot_settings(vision_feature_select_strategy),
             sound_top_k=sound_top_k,
             sound_patches=sound_patches,
+            sound_budget=sound_budget,
+        )
+
+    def _slot_settings(self, select_strategy: SelectStrategy | None) -> SlotSettings:
+        select_strategy = select_strategy or self.config.vision_feature_select_strategy
+        if select_strategy not in ("default", "full"):
+            raise ValueError(f"vision_feature_select_strategy={select_strategy!r}: allowed are 'default' and 'full'.")
+        return SlotSettings(
+            mode=self.config.sound_config.patches,
+            k=self.config.sound_config.token_budget,
+            scope=self.config.sound_config.patch_budget_scope,
+            select_strategy=select_strategy,
+            sound_select_strategy=self.config.sound_config.sound_select_strategy,
         )
 
     def _geometry(self, image: int, image_sizes: Tensor | None) -> SlotGeometry:
         side = self.config.patches_per_side
-        if image < 0:
-            return sound_only_slot(side)
         if self.config.llava_variant == "llava":
             return image_slot(side)
         if image_sizes is None:
@@ -326,28 +324,6 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel, LlavaModel):
         # Offloaded. Its hook belongs to this module's forward, and `generate` encodes before that.
         with align_module_device(self):
             return self.image_newline.clone()
-
-    def _silent_tokens(self, silent: Sequence[Slot], features: Tensor, strategy: str) -> list[Tensor]:
-        """Stock LLaVA's operations, one by one, for the images without sound (in their order)."""
-        rows = [view for slot in silent for view in range(slot.view, slot.view + slot.geometry.num_views)]
-        if rows != list(range(len(features))):
-            features = features[rows]
-        if self.image_newline is None:
-            return list(self.multi_modal_projector(features[:, 1:] if strategy == "default" else features))
-        counts = [slot.geometry.num_views for slot in silent]
-        projected = self.multi_modal_projector(features[:, 1:])
-        newline = self._newline()[None].to(projected)  # type: ignore[index]
-        packed = [
-            torch.cat([views.flatten(0, 1), newline])[torch.from_numpy(slot.geometry.order()).to(views.device)]
-            for slot, views in zip(silent, projected.split(counts))
-        ]
-        if strategy == "default":
-            return packed
-        # LLaVA-1.6's tile packing has no place for CLS; under "full" the base view's goes in front, as its processor
-        # counts it.
-        starts = [sum(counts[:index]) for index in range(len(counts))]
-        first_rows = self.multi_modal_projector(features[:, :1][starts])
-        return [torch.cat([row, rest]) for row, rest in zip(first_rows, packed)]
 
     def check_placeholders(
         self, input_ids: Tensor | None, inputs_embeds: Tensor | None, encoder_inputs: dict[str, Any]
@@ -375,10 +351,7 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel, LlavaModel):
     ) -> SoundLlavaModelOutputWithPast:
         """See [`SoundLlavaForConditionalGeneration.forward`]."""
         kwargs.update(input_ids=input_ids, pixel_values=pixel_values, image_sizes=image_sizes)
-        features = self._encode(kwargs)
-        output = super().forward(**kwargs, return_dict=True)
-        info = getattr(features, "sound_info", None) if return_sound_info else None
-        return SoundLlavaModelOutputWithPast(**output, sound_info=info)
+        return self._forward_with_sound(super().forward, SoundLlavaModelOutputWithPast, kwargs, return_sound_info)
 
 
 # Everything that `get_image_features` takes: encoded once, before prefill.
@@ -429,10 +402,7 @@ class SoundLlavaForConditionalGeneration(SoundLlavaPreTrainedModel, LlavaForCond
             mm_encoder_outputs: `{"image": …}` from `get_image_features`, in place of pictures and sounds.
         """
         kwargs.update(input_ids=input_ids, pixel_values=pixel_values, image_sizes=image_sizes)
-        features = self._encode(kwargs)
-        output = super().forward(**kwargs, return_dict=True)
-        info = getattr(features, "sound_info", None) if return_sound_info else None
-        return SoundLlavaCausalLMOutputWithPast(**output, sound_info=info)
+        return self._forward_with_sound(super().forward, SoundLlavaCausalLMOutputWithPast, kwargs, return_sound_info)
 
     @torch.no_grad()
     def generate(self, inputs: Tensor | None = None, *args: Any, return_sound_info: bool = False, **kwargs: Any) -> Any:

@@ -7,9 +7,10 @@ import numpy as np
 from transformers import AutoProcessor, BatchFeature, CLIPImageProcessor, ProcessorMixin
 from transformers.image_utils import make_flat_list_of_images
 
-from ..media import Clip, MediaError, load_pictures, load_sound, read_clip
+from ..media import Clip, MediaError, load_pictures, read_clip
 from .configuration_soundclip import SoundClipConfig
 from .slots.pairing import is_sound
+from .sound_inputs import sound_inputs
 
 
 class SoundClipProcessor(ProcessorMixin):
@@ -29,7 +30,7 @@ class SoundClipProcessor(ProcessorMixin):
             image_processor = _base_view(image_processor)
         super().__init__(image_processor, feature_extractor)
 
-    def __call__(  # type: ignore[override]
+    def __call__(
         self,
         audio: Any = None,
         images: Any = None,
@@ -105,23 +106,16 @@ class SoundClipProcessor(ProcessorMixin):
     def _sounds(self, audio: Any, source_rate: int | None, kwargs: dict[str, Any]) -> dict[str, Any]:
         if is_sound(audio):
             audio = [audio]
-        rate, waveforms = self.feature_extractor.sampling_rate, []
-        for index, source in enumerate(audio):
-            try:
-                waveforms.append(load_sound(source, sampling_rate=rate, source_rate=source_rate))
-            except ValueError as error:
-                raise type(error)(f"sound {index}: {error}") from error
-        if not waveforms:
+        sounds = [(source, source_rate) for source in audio]
+        if not sounds:
             raise ValueError("`audio` is an empty list: pass at least one sound, or leave it out.")
-        features = self.feature_extractor(waveforms, **{**kwargs, "sampling_rate": rate, "return_tensors": "np"})
-        names = {"attention_mask": "input_features_mask"}
-        return {names.get(name, name): value for name, value in features.items()}
+        return sound_inputs(self.feature_extractor, sounds, kwargs)
 
     def _pictures(self, images: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
         nested = isinstance(images, (list, tuple)) and any(isinstance(entry, (list, tuple)) for entry in images)
         frames = _frames_per_clip(images) if nested else 1
         images = self.image_processor.fetch_images(load_pictures(images))
-        pictures = list(make_flat_list_of_images(images))  # type: ignore[arg-type]
+        pictures = list(make_flat_list_of_images(images))
         pixels = self.image_processor(pictures, **{**kwargs, "return_tensors": "np"})["pixel_values"]
         if nested:
             pixels = np.asarray(pixels).reshape(-1, frames, *pixels.shape[1:])

@@ -5,21 +5,30 @@ from typing import Any
 
 import numpy as np
 from transformers import AutoProcessor, BatchFeature, LlavaNextProcessor, LlavaProcessor, ProcessorMixin
-from transformers.image_utils import make_flat_list_of_images
 from transformers.processing_utils import MultiModalData
-from transformers.utils import logging
 
-from ..media import load_pictures, load_sound
+from ..media import load_pictures
 from .checkpoints.llava_parts import parts_of_llava
-from .configuration_soundclip import SoundClipConfig, SoundLlavaConfig
-from .prompts.arguments import check_call_arguments, check_choice, check_fields, take_call_arguments
+from .configuration_soundclip import BudgetScope, PatchMode, SelectStrategy, SoundClipConfig, SoundLlavaConfig
+from .prompts.arguments import (
+    check_call_arguments,
+    check_choice,
+    check_fields,
+    flat_images,
+    images_per_sample,
+    list_of_texts,
+    take_call_arguments,
+    without_none,
+)
 from .prompts.chat_messages import ChatOptions, default_chat_template, is_batched, rewrite_conversations
 from .prompts.markers import PromptMarkers
-from .slots.budget import slot_budgets
-from .slots.expansion import check_truncation, slot_geometries, slot_token_counts
-from .slots.pairing import SoundPlan, plan_sounds
-
-logger = logging.get_logger(__name__)
+from .slots.budget import SlotSettings, settle_slots
+from .slots.geometry import processed_images, sound_only_slot, view_size
+from .slots.pairing import pair_batch
+from .slots.slot import BatchSlots, Slot
+from .slots.tensors import slot_tensors
+from .slots.verification import check_truncation
+from .sound_inputs import sound_inputs
 
 
 class SoundLlavaProcessor(ProcessorMixin):
@@ -60,16 +69,16 @@ class SoundLlavaProcessor(ProcessorMixin):
         tokenizer: Any = None,
         feature_extractor: Any = None,
         patch_size: int = 14,
-        vision_feature_select_strategy: str = "default",
+        vision_feature_select_strategy: SelectStrategy = "default",
         chat_template: str | dict[str, str] | None = None,
         image_token: str = "<image>",
         num_additional_image_tokens: int = 1,
         audio_token: str = "<audio>",
         llava_variant: str | None = None,
-        sound_patches: str = "zero",
+        sound_patches: PatchMode = "zero",
         sound_top_k: int = 150,
-        patch_budget_scope: str = "tile",
-        sound_select_strategy: str = "full",
+        patch_budget_scope: BudgetScope = "tile",
+        sound_select_strategy: SelectStrategy = "full",
     ) -> None:
         image_token = getattr(tokenizer, "image_token", None) or image_token
         chat_template = chat_template or default_chat_template(tokenizer, image_token)
@@ -135,16 +144,16 @@ class SoundLlavaProcessor(ProcessorMixin):
     def _markers(self) -> PromptMarkers:
         return PromptMarkers(self.image_token, self.audio_token)
 
-    def __call__(  # type: ignore[override]
+    def __call__(
         self,
         images: Any = None,
         text: str | Sequence[str] | None = None,
         audio: Any = None,
         *,
         sampling_rate: int | None = None,
-        sound_patches: str | None = None,
+        sound_patches: PatchMode | None = None,
         sound_top_k: Any = None,
-        sound_plan: SoundPlan | None = None,
+        sound_plan: BatchSlots | None = None,
         **kwargs: Any,
     ) -> BatchFeature:
         r"""
@@ -164,9 +173,10 @@ class SoundLlavaProcessor(ProcessorMixin):
             sound_patches (`str`, *optional*):
                 `zero` (the paper) or `drop` (only kept patches reach the LLM); by default the processor's own.
             sound_top_k (`int` or `list`, *optional*):
-                Patches to keep, for all slots, per slot, or nested per sample. It sets the prompt's length in drop
-                mode; in zero mode the model's `sound_top_k` decides.
-            sound_plan (`SoundPlan`, *optional*):
+                Patches to keep: one number for all slots, one per slot, or a list of lists per sample; `None` leaves a
+                slot to the default. In drop mode the default is the processor's own. In zero mode it is the model's:
+                that of `generate(..., sound_top_k=...)`, or of its configuration.
+            sound_plan (`BatchSlots`, *optional*):
                 Slots and sounds, where `apply_chat_template` has paired them already; replaces `audio`.
             kwargs:
                 Those of the stock processor. Flat ones never reach the feature extractor; `audio_kwargs` does.
@@ -175,7 +185,8 @@ class SoundLlavaProcessor(ProcessorMixin):
             `BatchFeature`: the stock processor's `input_ids`, `attention_mask`, `pixel_values` (and `image_sizes`),
             and, if any sample has a sound, `input_features` `(sounds, windows, ...)`, `input_features_mask`,
             `sound_slots` `(slots, 2)` int64 (row of `pixel_values` or -1, sound or -1, in placeholder order) and
-            `sound_budget` `(slots,)` int64 (-1 in zero mode and for silent images, else `k`).
+            `sound_budget` `(slots,)` int64: `k` in drop mode; in zero mode `-2 - k`, or -1 where the model decides; -1
+            for silent images.
 
         Raises:
             ValueError: If the numbers of images, sounds and markers do not fit, a sound cannot be used, `sound_top_k`
@@ -185,127 +196,91 @@ class SoundLlavaProcessor(ProcessorMixin):
         check_call_arguments(kwargs, self.image_processor)
         sound_patches = sound_patches or self.sound_patches
         check_choice("sound_patches", sound_patches)
-        texts = _as_list(text)
-        images = _without_none(images)
+        texts = list_of_texts(text)
+        images = without_none(images)
         if images is not None:
             images = self.image_processor.fetch_images(load_pictures(images))
         audio_kwargs = dict(kwargs.pop("audio_kwargs", None) or {})
         source_rate = audio_kwargs.pop("sampling_rate", sampling_rate)
         if sound_plan is None:
             markers = None if texts is None else [self._markers.count_sounds(sample) for sample in texts]
-            counts = self._images_per_sample(images, texts)
-            sound_plan = plan_sounds(counts, audio, source_rate, markers, self.audio_token)
+            in_prompts = None if texts is None else [self._markers.count_images(sample) for sample in texts]
+            counts = images_per_sample(images, in_prompts, self.image_token)
+            sound_plan = pair_batch(counts, audio, source_rate, markers, self.audio_token)
             texts = None if texts is None else [self._markers.to_slots(sample) for sample in texts]
         elif audio is not None:
             raise ValueError("Pass `audio` or `sound_plan`, not both.")
         if not sound_plan.sounds:
             return self.stock_processor(images=images, text=text, **kwargs)
-        features = self._extract_features(sound_plan.sounds, audio_kwargs)
+        # Only what was meant for the sound gets to it: a flat `padding` or `max_length` would cut it.
+        audio_kwargs.pop("load_audio_backend", None)
+        features = sound_inputs(self.feature_extractor, sound_plan.sounds, audio_kwargs)
         return self._encode(images, texts, sound_plan, features, sound_patches, sound_top_k, kwargs)
-
-    def _images_per_sample(self, images: Any, texts: list[str] | None) -> list[int]:
-        nested = isinstance(images, (list, tuple)) and any(isinstance(entry, (list, tuple)) for entry in images)
-        if texts is None:
-            return [len(sample) for sample in images] if nested else [len(_flat(images))]
-        counts = [self._markers.count_images(sample) for sample in texts]
-        if nested and len(images) == len(texts) and [len(sample) for sample in images] != counts:
-            given = [len(sample) for sample in images]
-            raise ValueError(f"The samples have {given} images, but their prompts have {counts} {self.image_token}.")
-        return counts
-
-    def _extract_features(
-        self, sounds: Sequence[tuple[Any, int | None]], audio_kwargs: dict[str, Any]
-    ) -> dict[str, Any]:
-        rate, waveforms = self.feature_extractor.sampling_rate, []
-        for index, (source, source_rate) in enumerate(sounds):
-            try:
-                waveforms.append(load_sound(source, sampling_rate=rate, source_rate=source_rate))
-            except ValueError as error:
-                raise type(error)(f"sound {index}: {error}") from error
-        # Only what was meant for the sound gets here: a flat `padding` or `max_length` would cut it.
-        audio_kwargs = {name: value for name, value in audio_kwargs.items() if name != "load_audio_backend"}
-        features = self.feature_extractor(waveforms, **{**audio_kwargs, "sampling_rate": rate, "return_tensors": "np"})
-        # Some extractors call their mask like the text's, which it would overwrite.
-        names = {"attention_mask": "input_features_mask"}
-        return {names.get(name, name): value for name, value in features.items()}
 
     def _encode(
         self,
         images: Any,
         texts: list[str] | None,
-        plan: SoundPlan,
+        batch: BatchSlots,
         features: dict[str, Any],
-        sound_patches: str,
+        sound_patches: PatchMode,
         sound_top_k: Any,
         kwargs: dict[str, Any],
     ) -> BatchFeature:
-        """The batch, from prompts that hold one `<image>` for each slot of `plan`."""
+        """The batch, from prompts that hold one `<image>` for each slot."""
         stock = self.stock_processor
         merged = stock._merge_kwargs(
-            stock.valid_processor_kwargs,  # type: ignore[arg-type]
+            stock.valid_processor_kwargs,
             tokenizer_init_kwargs=self.tokenizer.init_kwargs,
             **kwargs,
         )
-        pictures, slots = _flat(images), plan.slots
-        expected = sum(slot.has_image for slot in slots)
-        if expected != len(pictures):
-            raise ValueError(f"{len(pictures)} images, but the prompts have {expected} {self.image_token}.")
+        pictures = flat_images(images)
+        if batch.num_images != len(pictures):
+            raise ValueError(f"{len(pictures)} images, but the prompts have {batch.num_images} {self.image_token}.")
         image_inputs = self.image_processor(pictures, **merged["images_kwargs"]) if pictures else {}
-        anyres = self.llava_variant == "llava_next"
-        geometries = slot_geometries(slots, image_inputs, self.image_processor, self.patch_size, anyres)
-        budgets = slot_budgets(sound_top_k, plan, geometries, self.patch_budget_scope, self.sound_top_k)
-        if sound_patches == "zero":
-            budgets = [-1] * len(slots)
-            if sound_top_k is not None:
-                logger.warning_once(
-                    "In zero mode the number of tokens does not depend on k: pass `sound_top_k` to the model "
-                    "(`generate(..., sound_top_k=...)`), or `sound_patches='drop'` to the processor."
-                )
-        text_inputs = {}
-        counts = slot_token_counts(
-            slots,
-            geometries,
-            budgets,
-            scope=self.patch_budget_scope,
-            select_strategy=self.vision_feature_select_strategy,
-            sound_select_strategy=self.sound_select_strategy,
+        slots = settle_slots(
+            batch.slots,
+            processed_images(image_inputs, self.image_processor, self.patch_size, self.llava_variant == "llava_next"),
+            sound_only_slot(view_size(self.image_processor) // self.patch_size),
+            SlotSettings(
+                mode=sound_patches,
+                k=self.sound_top_k if sound_patches == "drop" else -1,  # zero mode: the model's own
+                scope=self.patch_budget_scope,
+                select_strategy=self.vision_feature_select_strategy,
+                sound_select_strategy=self.sound_select_strategy,
+            ),
+            samples=batch.sizes,
+            sound_top_k=sound_top_k,
         )
-        if texts is not None:
-            text_inputs = self._tokenize(texts, plan, counts, merged)
-        rows = iter(range(len(pictures)))
-        pairs = [(next(rows) if slot.has_image else -1, slot.sound) for slot in slots]
-        data = {
-            **text_inputs,
-            **image_inputs,
-            **features,
-            "sound_slots": np.array(pairs, dtype=np.int64),
-            "sound_budget": np.array(budgets, dtype=np.int64),
-        }
+        text_inputs = {} if texts is None else self._tokenize(texts, slots, batch.sizes, merged)
+        data = {**text_inputs, **image_inputs, **features, **slot_tensors(slots)}
         return_tensors = merged["text_kwargs"].get("return_tensors")
         return BatchFeature(data, tensor_type=return_tensors, skip_tensor_conversion=self.skip_tensor_conversion)
 
     def _tokenize(
-        self, texts: list[str], plan: SoundPlan, counts: Sequence[int], merged: dict[str, Any]
+        self, texts: list[str], slots: Sequence[Slot], samples: Sequence[int], merged: dict[str, Any]
     ) -> dict[str, Any]:
-        for index, (text, sample) in enumerate(zip(texts, plan.samples, strict=True)):
-            self._markers.check_slots(text, sample, f"sample {index}")
+        for index, (text, size) in enumerate(zip(texts, samples, strict=True)):
+            self._markers.check_slots(text, size, f"sample {index}")
         text_kwargs = merged["text_kwargs"]
         # Flat in newer versions of transformers, among the text's in older ones.
         with_types, with_offsets = (
             text_kwargs.pop(name, merged.get(name, False))
             for name in ("return_mm_token_type_ids", "return_text_replacement_offsets")
         )
-        expanded, offsets = self.get_text_with_replacements(list(texts), [self.image_token * count for count in counts])
+        expanded, offsets = self.get_text_with_replacements(
+            list(texts), [self.image_token * slot.num_tokens for slot in slots]
+        )
         text_inputs = dict(self.tokenizer(expanded, **text_kwargs))
         found = [int((np.asarray(ids) == self.image_token_id).sum()) for ids in text_inputs["input_ids"]]
-        check_truncation(found, plan, counts, text_kwargs.get("max_length") or self.tokenizer.model_max_length)
+        check_truncation(found, slots, samples, text_kwargs.get("max_length") or self.tokenizer.model_max_length)
         if with_offsets:
             text_inputs["text_replacement_offsets"] = offsets
         if with_types:
             text_inputs["mm_token_type_ids"] = self.create_mm_token_type_ids(text_inputs["input_ids"])
         return text_inputs
 
-    def apply_chat_template(  # type: ignore[override]
+    def apply_chat_template(
         self,
         conversation: Any,
         chat_template: str | None = None,
@@ -412,27 +387,6 @@ class SoundLlavaProcessor(ProcessorMixin):
     @property
     def model_input_names(self) -> list[str]:
         return list(dict.fromkeys([*super().model_input_names, "sound_slots", "sound_budget"]))
-
-
-def _as_list(text: Any) -> list[str] | None:
-    if text is None:
-        return None
-    texts = [text] if isinstance(text, str) else list(text)
-    if not all(isinstance(sample, str) for sample in texts):
-        raise ValueError("`text` must be a string or a list of strings.")
-    return texts
-
-
-def _without_none(images: Any) -> Any:
-    if not isinstance(images, (list, tuple)):
-        return images
-    if any(isinstance(entry, (list, tuple)) for entry in images):
-        return [[] if entry is None else entry for entry in images] if any(images) else None
-    return [entry for entry in images if entry is not None] or None
-
-
-def _flat(images: Any) -> list[Any]:
-    return [] if images is None else list(make_flat_list_of_images(images))  # type: ignore[arg-type]
 
 
 AutoProcessor.register(SoundLlavaConfig, SoundLlavaProcessor, exist_ok=True)

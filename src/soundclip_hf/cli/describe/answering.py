@@ -133,9 +133,7 @@ def _generate(opened: Sequence[Opened], asking: Asking, loaded: Loaded) -> dict[
     options: dict[str, Any] = {"padding": True, "padding_side": "left", "return_tensors": "pt"}
     call: dict[str, Any] = {}
     if any(one.sound is not None for one in opened):
-        options["sound_patches"] = asking.patches
-        # In drop mode k sets the prompt's length, so the processor needs it; in zero mode the model alone does.
-        (options if asking.patches == "drop" else call)["sound_top_k"] = asking.top_k
+        options |= {"sound_patches": asking.patches, "sound_top_k": asking.top_k}
         call |= {"sound_alignment": asking.alignment, "sound_alpha": asking.alpha}
     inputs = processor.apply_chat_template(
         [one.conversation() for one in opened],

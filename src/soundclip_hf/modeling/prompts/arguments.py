@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import Any, get_args
 
 from transformers import ProcessorMixin
+from transformers.image_utils import make_flat_list_of_images
 from transformers.processing_utils import AudioKwargs, ImagesKwargs, ProcessingKwargs, TextKwargs, VideosKwargs
 
 from ..configuration_soundclip import BudgetScope, PatchMode, SelectStrategy
@@ -66,6 +67,55 @@ def check_fields(processor: Any) -> None:
         )
 
 
+def list_of_texts(text: Any) -> list[str] | None:
+    """
+    The `text` argument as a list.
+
+    Raises:
+        ValueError: If it is neither a string nor a list of strings.
+    """
+    if text is None:
+        return None
+    texts = [text] if isinstance(text, str) else list(text)
+    if not all(isinstance(sample, str) for sample in texts):
+        raise ValueError("`text` must be a string or a list of strings.")
+    return texts
+
+
+def without_none(images: Any) -> Any:
+    """The `images` argument without `None`, which stands for no image; `None` if nothing is left."""
+    if not isinstance(images, (list, tuple)):
+        return images
+    if any(isinstance(entry, (list, tuple)) for entry in images):
+        return [[] if entry is None else entry for entry in images] if any(images) else None
+    return [entry for entry in images if entry is not None] or None
+
+
+def flat_images(images: Any) -> list[Any]:
+    """The images of the `images` argument in one list."""
+    return [] if images is None else list(make_flat_list_of_images(images))
+
+
+def images_per_sample(images: Any, in_prompts: list[int] | None, image_token: str) -> list[int]:
+    """
+    Images of each sample.
+
+    Args:
+        images: The `images` argument.
+        in_prompts: Image markers in each prompt; `None` where there are no prompts.
+        image_token: The marker, for the message.
+
+    Raises:
+        ValueError: If images are nested per sample, and their numbers are not those of the markers.
+    """
+    nested = isinstance(images, (list, tuple)) and any(isinstance(entry, (list, tuple)) for entry in images)
+    if in_prompts is None:
+        return [len(sample) for sample in images] if nested else [len(flat_images(images))]
+    if nested and len(images) == len(in_prompts) and (given := [len(sample) for sample in images]) != in_prompts:
+        raise ValueError(f"The samples have {given} images, but their prompts have {in_prompts} {image_token}.")
+    return in_prompts
+
+
 def check_call_arguments(arguments: dict[str, Any], image_processor: Any) -> None:
     """
     Refuse what the stock processor would ignore.
@@ -117,4 +167,14 @@ def _refuse(arguments: Mapping[str, Any], known: set[str], where: str) -> None:
             raise TypeError(f"Unexpected argument {name!r}{where}." + (f" Did you mean {near[0]!r}?" if near else ""))
 
 
-__all__ = ["check_call_arguments", "check_choice", "check_fields", "check_int", "take_call_arguments"]
+__all__ = [
+    "check_call_arguments",
+    "check_choice",
+    "check_fields",
+    "check_int",
+    "flat_images",
+    "images_per_sample",
+    "list_of_texts",
+    "take_call_arguments",
+    "without_none",
+]

@@ -1,6 +1,6 @@
-"""Conversations with image, audio and video parts in; conversations of image and text parts and a `SoundPlan` out.
+"""Conversations with image, audio and video parts in; conversations of image and text parts, and their slots, out.
 
-The base model's own chat template then renders them, so that a prompt without sound stays the base's.
+The chat template of the base model then renders them, so that a prompt without sound is the same as the base model's.
 """
 
 import base64
@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ...media import Clip, read_clip
-from ..slots.pairing import PairedSlot, SoundPlan, pair_sounds
+from ..slots.pairing import pair_sounds
+from ..slots.slot import BatchSlots
 from .arguments import check_int
 
 _MISSING = object()
@@ -50,7 +51,7 @@ def is_batched(conversation: Any) -> bool:
     return isinstance(conversation[0], (list, tuple)) or hasattr(conversation[0], "messages")
 
 
-def rewrite_conversations(conversations: Sequence[Any], options: ChatOptions) -> tuple[list[list[dict]], SoundPlan]:
+def rewrite_conversations(conversations: Sequence[Any], options: ChatOptions) -> tuple[list[list[dict]], BatchSlots]:
     """
     Rewrite audio and video parts into image parts, one for each visual slot.
 
@@ -69,11 +70,11 @@ def rewrite_conversations(conversations: Sequence[Any], options: ChatOptions) ->
         TypeError: If a message is neither a dictionary, nor a dataclass, nor a pydantic model.
         MediaError: If a video cannot be read, or has no picture or no sound.
     """
-    plan, rewritten = SoundPlan(), []
+    batch, rewritten = BatchSlots(), []
     for index, conversation in enumerate(conversations):
         where = f"conversation {index}"
-        rewritten.append(_rewrite(_plain_messages(conversation, where), plan, options, where))
-    return rewritten, plan
+        rewritten.append(_rewrite(_plain_messages(conversation, where), batch, options, where))
+    return rewritten, batch
 
 
 def _plain_messages(conversation: Any, where: str) -> list[dict]:
@@ -100,9 +101,9 @@ def _plain(value: Any) -> Any:
     return value.model_dump() if hasattr(value, "model_dump") else value
 
 
-def _rewrite(conversation: Sequence[dict], plan: SoundPlan, options: ChatOptions, where: str) -> list[dict]:
+def _rewrite(conversation: Sequence[dict], batch: BatchSlots, options: ChatOptions, where: str) -> list[dict]:
     has_images = any(part.get("type") in ("image", "image_url", "video") for part in _parts(conversation))
-    slots: list[int | None] = []  # row of the sound; None where an audio part may fill it
+    heard: list[int | None] = []  # for each slot the row of its sound; None where an audio part may fill it
     audio: list[tuple[Any, int | None] | None] = []
     messages = []
     for message in conversation:
@@ -122,17 +123,15 @@ def _rewrite(conversation: Sequence[dict], plan: SoundPlan, options: ChatOptions
             elif kind == "video":
                 frames, sound = _read_video(part, options, where)
                 new_content.extend(frames)
-                if sound is not None:
-                    plan.sounds.append(sound)
-                slots.extend([None if sound is None else len(plan.sounds) - 1] * len(frames))
+                heard.extend([None if sound is None else batch.add_sounds([sound])[0]] * len(frames))
             else:
                 new_content.append(part)
                 if kind in ("image", "image_url"):
-                    slots.append(None)
+                    heard.append(None)
                 elif kind == "text":
                     _check_text(part.get("text"), options, where)
         messages.append({**message, "content": new_content})
-    _pair(slots, audio, has_images, plan, where)
+    _pair(heard, audio, has_images, batch, where)
     return messages
 
 
@@ -142,27 +141,26 @@ def _parts(conversation: Sequence[dict]) -> list[dict]:
 
 
 def _pair(
-    slots: list[int | None],
+    heard: list[int | None],
     audio: list[tuple[Any, int | None] | None],
     has_images: bool,
-    plan: SoundPlan,
+    batch: BatchSlots,
     where: str,
 ) -> None:
-    """Add a conversation's slots to `plan`."""
-    free = [index for index, sound in enumerate(slots) if sound is None]
+    """Add the slots of a conversation to `batch`."""
+    free = [index for index, row in enumerate(heard) if row is None]
     if has_images and not free and any(sound is not None for sound in audio):
         raise ValueError(
             f"{where}: {len(audio)} audio part{'s' * (len(audio) != 1)} beside videos that bring their own sound: 0 "
             'images are left for them. Take the audio part out, or set "load_audio": False in the video part.'
         )
-    rows = pair_sounds(len(free) if has_images else 0, audio, where)
-    plan.add(rows, audio, has_images)
-    if not has_images:
-        return
-    paired = dict(zip(free, plan.samples.pop(), strict=True))
-    plan.samples.append(
-        [paired[index] if sound is None else PairedSlot(True, sound) for index, sound in enumerate(slots)]
-    )
+    pairs = pair_sounds(len(free) if has_images else 0, audio, where)
+    rows = batch.add_sounds(audio)
+    paired = [rows[sound] if sound >= 0 else -1 for sound in pairs]
+    if has_images:
+        remaining = iter(paired)
+        paired = [next(remaining) if row is None else row for row in heard]
+    batch.add_sample(paired, has_images)
 
 
 def _check_text(text: Any, options: ChatOptions, where: str) -> None:

@@ -1,7 +1,7 @@
-"""Algorithm 1 over the visual slots of a batch: row 0 becomes the sound, the `k` best patches stay, the rest goes."""
+"""Slots and hidden states in, visual tokens of the language model out: Algorithm 1, the projector, LLaVA's layout."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from ...kernels import substitute_tokens
-from .verification import Slot
+from ..configuration_soundclip import BudgetScope
+from .budget import SlotSettings
+from .slot import Slot
 
 
 class SoundInfo(NamedTuple):
@@ -33,98 +35,120 @@ class SoundInfo(NamedTuple):
     mode: str = "silent"
 
 
-@dataclass
-class SubstitutedSlot:
+def sound_info(slot: Slot, tiled: bool) -> SoundInfo:
+    """[`SoundInfo`] of a slot from [`visual_tokens`]; `tiled` is True for LLaVA-1.6."""
+    if not slot.has_sound:
+        return SoundInfo()
+    shape = (-1, slot.geometry.num_patches) if tiled else (-1,)
+    return SoundInfo(slot.kept.view(shape), slot.similarity.view(shape), slot.k, slot.mode)
+
+
+def visual_tokens(
+    slots: Sequence[Slot],
+    views: Tensor | None,
+    audio: Tensor | None,
+    project: Callable[[Tensor], Tensor],
+    newline: Tensor | None,
+    settings: SlotSettings,
+) -> list[Slot]:
     """
-    One sounding slot after Algorithm 1, rows that became zero left out.
-
-    Attributes:
-        slot: What it holds.
-        tokens: `(1 + kept, D)`: `f_a`, then the kept patches of base view and tiles in ascending order.
-        kept: bool `(max(views, 1) * N,)`.
-        similarity: float32, same shape.
-    """
-
-    slot: Slot
-    tokens: Tensor
-    kept: Tensor
-    similarity: Tensor
-
-    def info(self, tiled: bool) -> SoundInfo:
-        shape = (-1, self.slot.geometry.num_patches) if tiled else (-1,)
-        return SoundInfo(self.kept.view(shape), self.similarity.view(shape), self.slot.k, self.slot.mode)
-
-
-def substitute_slots(slots: Sequence[Slot], views: Tensor | None, audio: Tensor, scope: str) -> list[SubstitutedSlot]:
-    """
-    Apply Algorithm 1 (appendix G of the paper) to every sounding slot.
+    Substitute the sounds into their slots, project all slots and lay them out as LLaVA does.
 
     Args:
-        slots: The sounding ones.
+        slots: From [`settle_slots`].
         views: `(views, N + 1, D)` hidden states of the batch, CLS first; `None` without images.
-        audio: `(sounds, D)` aligned embeddings `f_a`.
-        scope: What shares a budget: "tile" (each view), "image" (base and tiles), "base" (tiles keep nothing).
+        audio: `(sounds, D)` aligned embeddings `f_a`; `None` without sounds.
+        project: LLaVA's `multi_modal_projector`, `(rows, D)` to `(rows, H)`.
+        newline: `(H,)` of LLaVA-1.6, `None` for LLaVA-1.5.
+        settings: Those that the slots were settled with.
+
+    Returns:
+        The slots with `embeds`, and those with a sound also with `tokens`, `kept` and `similarity`.
     """
-    rows: list[_Row] = []
-    for slot in slots:
-        rows += _ranking_rows(slot, scope)
-    results: dict[int, list[tuple[_Row, Tensor, Tensor, Tensor]]] = {}
-    for group in _same_length(rows):
-        tokens = torch.stack([row.gather(views, audio) for row in group])
-        valid = torch.from_numpy(np.stack([row.valid for row in group])).to(tokens.device)
-        sounds = audio[[row.slot.sound for row in group]]
-        output = substitute_tokens(tokens, sounds, torch.tensor([row.k for row in group]), mode="drop", valid=valid)
-        for row, compact, kept, similarity in zip(group, *output):
-            results.setdefault(row.slot.index, []).append((row, compact, kept, similarity))
+    filled: list[Slot] = []
+    silent = [slot for slot in slots if not slot.has_sound]
+    if silent and views is not None:
+        filled += _silent_slots(silent, views, project, newline, settings.select_strategy == "full")
+    if audio is not None:
+        with_sound = [slot for slot in slots if slot.has_sound]
+        substituted = _substitute(with_sound, views, audio, settings.scope)
+        filled += _sound_slots(substituted, project, newline, settings.sound_select_strategy == "full")
+    return sorted(filled, key=lambda slot: slot.index)
+
+
+def _substitute(slots: Sequence[Slot], views: Tensor | None, audio: Tensor, scope: BudgetScope) -> list[Slot]:
+    """Algorithm 1 (appendix G of the paper): the sound takes row 0, the `k` best patches stay, the others go."""
+    rankings = [ranking for slot in slots for ranking in _rankings(slot, scope)]
+    results: dict[int, list[tuple[_Ranking, Tensor, Tensor, Tensor]]] = {}
+    for group in _same_length(rankings):
+        tokens = torch.stack([ranking.gather(views, audio) for ranking in group])
+        valid = torch.from_numpy(np.stack([ranking.valid for ranking in group])).to(tokens.device)
+        sounds = audio[[ranking.slot.sound for ranking in group]]
+        budgets = torch.tensor([ranking.k for ranking in group])
+        output = substitute_tokens(tokens, sounds, budgets, mode="drop", valid=valid)
+        for ranking, compact, kept, similarity in zip(group, *output):
+            results.setdefault(ranking.slot.index, []).append((ranking, compact, kept, similarity))
     return [_join(slot, results[slot.index]) for slot in slots]
 
 
-def assemble_slots(
-    substituted: Sequence[SubstitutedSlot],
-    project: Callable[[Tensor], Tensor],
-    newline: Tensor | None,
-    keep_first_row: bool,
-) -> list[Tensor]:
-    """
-    Project the substituted tokens and lay them out as LLaVA does.
-
-    All zeroed patches share one projected vector (the projector has biases, so it is not zero): rows that are equal
-    before the projector are equal after it, and `N - k` of its rows need not be computed.
-
-    Args:
-        substituted: From [`substitute_slots`].
-        project: LLaVA's `multi_modal_projector`, `(rows, D)` to `(rows, H)`.
-        newline: `(H,)` of LLaVA-1.6.
-        keep_first_row: False drops `f_a`'s row ("default" strategy).
-
-    Returns:
-        One `(slot.num_tokens, H)` tensor per slot.
-    """
-    blocks = [item.tokens for item in substituted]
+def _sound_slots(
+    slots: Sequence[Slot], project: Callable[[Tensor], Tensor], newline: Tensor | None, keep_first_row: bool
+) -> list[Slot]:
+    # All zeroed patches share one projected vector (the projector has biases, so it is not zero): rows that are equal
+    # before the projector are equal after it, and `N - k` of its rows need not be computed.
+    blocks = [slot.tokens for slot in slots]
     blocks.append(torch.zeros_like(blocks[0][:1]))
     *projected, zero = project(torch.cat(blocks)).split([len(block) for block in blocks])
     newline_row = zero if newline is None else newline[None].to(zero)
-    sequences = []
-    for item, rows in zip(substituted, projected):
+    filled = []
+    for slot, rows in zip(slots, projected):
         num_kept = len(rows) - 1
-        place = torch.full((len(item.kept),), num_kept, device=rows.device)
-        place[item.kept.nonzero()[:, 0].to(rows.device)] = torch.arange(num_kept, device=rows.device)
-        order = torch.from_numpy(item.slot.geometry.order()).to(rows.device)
+        place = torch.full((len(slot.kept),), num_kept, device=rows.device)
+        place[slot.kept.nonzero()[:, 0].to(rows.device)] = torch.arange(num_kept, device=rows.device)
+        order = torch.from_numpy(slot.geometry.order()).to(rows.device)
         # The row after the kept ones is the shared zero patch, the last one the newline.
         order = torch.where(order < 0, num_kept + 1, place[order.clamp(min=0)])
-        if item.slot.mode == "drop":
+        if slot.mode == "drop":
             order = order[order != num_kept]
         sequence = torch.cat([rows[1:], zero, newline_row])[order]
-        sequences.append(torch.cat([rows[:1], sequence]) if keep_first_row else sequence)
-    return sequences
+        filled.append(replace(slot, embeds=torch.cat([rows[:1], sequence]) if keep_first_row else sequence))
+    return filled
+
+
+def _silent_slots(
+    slots: Sequence[Slot],
+    views: Tensor,
+    project: Callable[[Tensor], Tensor],
+    newline: Tensor | None,
+    keep_first_row: bool,
+) -> list[Slot]:
+    # Stock LLaVA's operations, one by one and in the order of the images: the result is equal bit for bit.
+    counts = [slot.geometry.num_views for slot in slots]
+    rows = [slot.first_view + view for slot, count in zip(slots, counts) for view in range(count)]
+    if rows != list(range(len(views))):
+        views = views[rows]
+    if newline is None:
+        sequences = list(project(views if keep_first_row else views[:, 1:]))
+    else:
+        projected = project(views[:, 1:])
+        newline_row = newline[None].to(projected)
+        sequences = [
+            torch.cat([patches.flatten(0, 1), newline_row])[torch.from_numpy(slot.geometry.order()).to(patches.device)]
+            for slot, patches in zip(slots, projected.split(counts))
+        ]
+        if keep_first_row:
+            # LLaVA-1.6's tile packing has no place for CLS; the base view's goes in front, as its processor counts it.
+            starts = [sum(counts[:index]) for index in range(len(counts))]
+            first_rows = project(views[:, :1][starts])
+            sequences = [torch.cat([row, rest]) for row, rest in zip(first_rows, sequences)]
+    return [replace(slot, embeds=sequence) for slot, sequence in zip(slots, sequences)]
 
 
 @dataclass(eq=False)
-class _Row:
-    """One ranking: the patches that compete for one budget."""
+class _Ranking:
+    """The patches of a slot that compete for one budget."""
 
     slot: Slot
-    start: int  # first patch in the slot's flat `(views * N)` order
     first_view: int  # row of `views`, -1 without image
     num_views: int
     k: int
@@ -132,37 +156,39 @@ class _Row:
 
     def gather(self, views: Tensor | None, audio: Tensor) -> Tensor:
         if views is None or self.first_view < 0:
-            width = audio.shape[-1] if views is None else views.shape[-1]
             like = audio if views is None else views
-            return like.new_zeros(1 + len(self.valid), width)
+            return like.new_zeros(1 + len(self.valid), like.shape[-1])
         chosen = views[self.first_view : self.first_view + self.num_views]
         if self.num_views == 1:
             return chosen[0]
         return torch.cat([chosen[0, :1], chosen[:, 1:].flatten(0, 1)])
 
 
-def _ranking_rows(slot: Slot, scope: str) -> list[_Row]:
+def _rankings(slot: Slot, scope: BudgetScope) -> list[_Ranking]:
     geometry, n = slot.geometry, slot.geometry.num_patches
-    if not geometry.has_image:
-        return [_Row(slot, 0, -1, 1, 0, np.ones(n, dtype=bool))]
+    if not slot.has_image:
+        return [_Ranking(slot, -1, 1, 0, np.ones(n, dtype=bool))]
     valid = np.concatenate([np.ones((1, n), dtype=bool), geometry.survivors()])
     if scope == "image":
-        return [_Row(slot, 0, slot.view, len(valid), min(slot.k, valid.size), valid.reshape(-1))]
+        return [_Ranking(slot, slot.first_view, len(valid), min(slot.k, valid.size), valid.reshape(-1))]
     budgets = [slot.k] + [slot.k if scope == "tile" else 0] * (len(valid) - 1)
-    return [_Row(slot, i * n, slot.view + i, 1, k, valid[i]) for i, k in enumerate(budgets)]
+    return [_Ranking(slot, slot.first_view + i, 1, k, valid[i]) for i, k in enumerate(budgets)]
 
 
-def _same_length(rows: Sequence[_Row]) -> list[list[_Row]]:
-    groups: dict[int, list[_Row]] = {}
-    for row in rows:
-        groups.setdefault(len(row.valid), []).append(row)
+def _same_length(rankings: Sequence[_Ranking]) -> list[list[_Ranking]]:
+    groups: dict[int, list[_Ranking]] = {}
+    for ranking in rankings:
+        groups.setdefault(len(ranking.valid), []).append(ranking)
     return list(groups.values())
 
 
-def _join(slot: Slot, parts: list[tuple[_Row, Tensor, Tensor, Tensor]]) -> SubstitutedSlot:
+def _join(slot: Slot, parts: list[tuple[_Ranking, Tensor, Tensor, Tensor]]) -> Slot:
     tokens = [parts[0][1][:1]]
-    for row, compact, _, _ in parts:
-        tokens.append(compact[1 : 1 + min(row.k, int(row.valid.sum()))])
+    for ranking, compact, _, _ in parts:
+        tokens.append(compact[1 : 1 + min(ranking.k, int(ranking.valid.sum()))])
     kept = torch.cat([part[2] for part in parts])
     similarity = torch.cat([part[3] for part in parts])
-    return SubstitutedSlot(slot, torch.cat(tokens), kept, similarity)
+    return replace(slot, tokens=torch.cat(tokens), kept=kept, similarity=similarity)
+
+
+__all__ = ["SoundInfo", "sound_info", "visual_tokens"]

@@ -1,82 +1,171 @@
-"""How many patches stay in each slot: `sound_top_k` as callers write it in, one number per slot out."""
+"""Paired slots in; slots with geometry, patch budget and number of tokens out: one count for processor and model."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from .geometry import SlotGeometry, largest_budget
-from .pairing import SoundPlan
+from ..configuration_soundclip import BudgetScope, PatchMode, SelectStrategy
+from .geometry import SlotGeometry, count_visual_tokens, largest_budget
+from .slot import Slot
+from .tensors import read_budget
+
+
+@dataclass(frozen=True)
+class SlotSettings:
+    """
+    The settings of a processor or a model that decide a slot's budget and tokens.
+
+    Attributes:
+        mode: "zero" or "drop".
+        k: Patches to keep where neither the call nor the prompt says it; -1 leaves it to the model.
+        scope: `patch_budget_scope`: "tile", "image" or "base".
+        select_strategy: "default" or "full", for silent images.
+        sound_select_strategy: "default" or "full", for slots with a sound.
+    """
+
+    mode: PatchMode
+    k: int
+    scope: BudgetScope
+    select_strategy: SelectStrategy
+    sound_select_strategy: SelectStrategy
+
+
+def settle_slots(
+    slots: Sequence[Slot],
+    images: Sequence[SlotGeometry],
+    empty: SlotGeometry,
+    settings: SlotSettings,
+    *,
+    samples: Sequence[int] | None = None,
+    sound_top_k: Any = None,
+    sound_patches: PatchMode | None = None,
+    sound_budget: Any = None,
+) -> list[Slot]:
+    """
+    Settle what each slot shows, its mode, its `k` and its tokens. What the prompt was prepared for comes first, then
+    the call, then the settings.
+
+    Args:
+        slots: With `image` and `sound`.
+        images: Geometry of each image.
+        empty: Geometry of a sound without image.
+        settings: Of the processor or the model.
+        samples: Number of slots of each sample; by default all belong to one.
+        sound_top_k: Of the call, as in [`budget_per_slot`]. Values of silent images are not looked at.
+        sound_patches: Of the call.
+        sound_budget: int64 `(slots,)` of a prepared prompt, as in [`slot_tensors`].
+
+    Raises:
+        ValueError: If a budget is no int or out of range, the call contradicts the prompt, or a sound would not reach
+            the language model at all.
+    """
+    if sound_patches not in (None, "zero", "drop"):
+        raise ValueError(f"sound_patches={sound_patches!r}: allowed are 'zero' and 'drop'.")
+    samples = [len(slots)] if samples is None else samples
+    prepared = budget_per_slot("sound_budget", sound_budget, [len(slots)])
+    called = budget_per_slot("sound_top_k", sound_top_k, samples)
+    if settings.scope == "image" and not _is_list(sound_top_k):
+        # One number for all slots is meant for the larger range of images; without an image it makes no difference.
+        called = [k if k is None or slot.has_image else min(k, empty.num_patches) for slot, k in zip(slots, called)]
+    first_views = [0, *np.cumsum([geometry.num_views for geometry in images]).tolist()]
+    settled = []
+    for slot, call, budget in zip(slots, called, prepared, strict=True):
+        geometry = images[slot.image] if slot.has_image else empty
+        slot = replace(slot, geometry=geometry, first_view=first_views[slot.image] if slot.has_image else -1)
+        if slot.has_sound:
+            mode, k = _mode_and_budget(slot, call, sound_patches, budget, settings)
+            slot = replace(slot, mode=mode, k=k)
+        settled.append(replace(slot, num_tokens=_count_tokens(slot, settings)))
+    return settled
 
 
 def budget_per_slot(name: str, value: Any, samples: Sequence[int]) -> list[int | None]:
     """
+    One number per slot of an argument such as `sound_top_k`.
+
     Args:
         name: Of the argument, for messages.
-        value: An int for all slots, one per slot of the batch, or a list of lists per sample: numbers, arrays or
-            tensors of integers. `None`, alone or in a list, leaves a slot to the default.
-        samples: Slots of each sample.
+        value: An int for all slots, one per slot of the batch, or a list of lists per sample; arrays and tensors of
+            integers are taken like lists, those without dimensions like ints. `None`, alone or in a list, leaves a
+            slot to the default.
+        samples: Number of slots of each sample.
 
     Raises:
         ValueError: If the number of values is wrong, or one is no int.
     """
-    value = value.tolist() if hasattr(value, "tolist") else value
-    values = list(value) if isinstance(value, (list, tuple)) else [value] * sum(samples)
-    if any(isinstance(entry, (list, tuple)) for entry in values):
-        sizes = [len(entry) if isinstance(entry, (list, tuple)) else 1 for entry in values]
+    value = _plain(value)
+    values = list(value) if isinstance(value, list) else [value] * sum(samples)
+    if any(isinstance(entry, list) for entry in values):
+        nested = [entry if isinstance(entry, list) else [entry] for entry in values]
+        sizes = [len(entry) for entry in nested]
         if sizes != list(samples):
             raise ValueError(f"{name} has {sizes} values per sample, the samples have {list(samples)} slots.")
-        values = [k for entry in values for k in (entry if isinstance(entry, (list, tuple)) else [entry])]
+        values = [k for entry in nested for k in entry]
     if len(values) != sum(samples):
         raise ValueError(f"{name} has {len(values)} entries for {sum(samples)} slots: pass an int, or one per slot.")
     for entry in values:
-        if entry is not None and (isinstance(entry, bool) or not isinstance(entry, (int, np.integer))):
+        if entry is not None and (isinstance(entry, bool) or not isinstance(entry, int)):
             raise ValueError(f"{name}={entry!r}: must be an int, the number of patches to keep.")
-    return [None if entry is None else int(entry) for entry in values]
+    return values
 
 
-def check_budget(k: int, largest: int, index: int) -> None:
-    """
-    Raises:
-        ValueError: If slot `index` has fewer than `k` patches.
-    """
+def _plain(value: Any) -> Any:
+    """Tuples, arrays and tensors as lists, their numbers as Python's own."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return [_plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) > 0
+
+
+def _mode_and_budget(
+    slot: Slot,
+    call: int | None,
+    patches: PatchMode | None,
+    budget: int | None,
+    settings: SlotSettings,
+) -> tuple[PatchMode, int]:
+    mode, k = (patches or settings.mode, -1) if budget is None else read_budget(budget)
+    if patches not in (None, mode):
+        raise ValueError(
+            f"The prompt was expanded for {mode} (slot {slot.index}), the call says sound_patches={patches!r}; pass "
+            f"sound_patches={patches!r} to the processor."
+        )
+    if k >= 0 and call not in (None, k):
+        raise ValueError(
+            f"The prompt was expanded for {mode}, k={k} (slot {slot.index}), the call says sound_top_k={call}; pass "
+            f"sound_top_k={call} to the processor."
+        )
+    largest = largest_budget(slot.geometry, settings.scope)
+    if k < 0 and call is None:
+        return mode, min(settings.k, largest)  # a default serves towers with fewer patches, too
+    k = call if call is not None else k
     if not 0 <= k <= largest:
-        raise ValueError(f"sound_top_k={k}: must be in 0..{largest}, the patches of slot {index}.")
+        raise ValueError(f"sound_top_k={k}: must be in 0..{largest}, the patches of slot {slot.index}.")
+    return mode, k
 
 
-def slot_budgets(
-    sound_top_k: Any, plan: SoundPlan, geometries: Sequence[SlotGeometry], scope: str, default: int
-) -> list[int]:
-    """
-    `k` of each slot of a prompt that is being written.
-
-    Args:
-        sound_top_k: As of [`budget_per_slot`].
-        plan: The slots; values of silent ones are not looked at.
-        geometries: One per slot.
-        scope: `patch_budget_scope`.
-        default: The processor's own `k`; a slot that has fewer patches takes all of them.
-
-    Returns:
-        One `k` per slot, -1 where it is silent.
-
-    Raises:
-        ValueError: As [`budget_per_slot`], or if one is out of range, naming it, the range and the slot.
-    """
-    shared = not isinstance(sound_top_k, (list, tuple)) and not getattr(sound_top_k, "ndim", 0)
-    values = budget_per_slot("sound_top_k", sound_top_k, [len(sample) for sample in plan.samples])
-    budgets = []
-    for index, (slot, value, geometry) in enumerate(zip(plan.slots, values, geometries, strict=True)):
-        if slot.sound < 0:
-            budgets.append(-1)
-            continue
-        largest = largest_budget(geometry, scope)
-        k = min(default, largest) if value is None else value
-        if shared and scope == "image" and not slot.has_image:
-            k = min(k, largest)  # meant for the images' larger range; without an image it makes no difference
-        check_budget(k, largest, index)
-        budgets.append(k)
-    return budgets
+def _count_tokens(slot: Slot, settings: SlotSettings) -> int:
+    count = count_visual_tokens(
+        slot.geometry,
+        sounding=slot.has_sound,
+        budget=slot.k if slot.mode == "drop" else -1,
+        scope=settings.scope,
+        select_strategy=settings.select_strategy,
+        sound_select_strategy=settings.sound_select_strategy,
+    )
+    unheard = slot.k == 0 or not slot.has_image
+    if slot.has_sound and settings.sound_select_strategy == "default" and unheard:
+        rest = "k=0 drops every patch" if slot.has_image else "there is no image whose patches it could choose"
+        raise ValueError(
+            f"slot {slot.index}: sound_select_strategy='default' drops the sound's own row and {rest}, so the sound "
+            f"never reaches the LLM ({count} tokens). Use sound_select_strategy='full'."
+        )
+    return count
 
 
-__all__ = ["budget_per_slot", "check_budget", "slot_budgets"]
+__all__ = ["SlotSettings", "budget_per_slot", "settle_slots"]

@@ -1,6 +1,8 @@
-"""How many LLM tokens a visual slot takes, from its geometry and its sound: one count for processor and model."""
+"""What a visual slot shows, and how many tokens it then takes in the language model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from transformers.image_processing_utils import select_best_resolution
@@ -12,9 +14,9 @@ class SlotGeometry:
     What a visual slot shows.
 
     Attributes:
-        num_patches: N, patches of one view (576).
+        num_patches: N, the patches of one view (576 for CLIP ViT-L/14 at 336 pixels).
         grid: `(rows, columns)` of LLaVA-1.6's tiles; `None` for LLaVA-1.5 and for a sound without image.
-        crop: `(top, bottom, left, right)` patches of the joined tile grid that are padding.
+        crop: `(top, bottom, left, right)`: rows and columns of patches of the joined tiles that are padding.
         has_image: False for the place of a sound without image.
     """
 
@@ -29,18 +31,18 @@ class SlotGeometry:
 
     @property
     def num_views(self) -> int:
-        """Base view and tiles."""
+        """The base view and the tiles; 0 for a sound without image."""
         if not self.has_image:
             return 0
         return 1 if self.grid is None else 1 + self.grid[0] * self.grid[1]
 
     @property
     def newlines(self) -> int:
-        """R, the rows of the unpadded tile grid; each ends in a newline token."""
+        """Rows of patches in the joined tiles without padding; each row ends in a newline token."""
         return 0 if self.grid is None else self.grid[0] * self.side - self.crop[0] - self.crop[1]
 
     def survivors(self) -> np.ndarray:
-        """Boolean `(tiles, N)`: patches of each tile, row-major, that survive unpadding."""
+        """Bool `(tiles, N)`: the patches of each tile, row by row, that are no padding."""
         if self.grid is None:
             return np.zeros((0, self.num_patches), dtype=bool)
         rows, columns = self.grid
@@ -69,7 +71,7 @@ class SlotGeometry:
 
 
 def sound_only_slot(patches_per_side: int) -> SlotGeometry:
-    """The slot of a sound without image: N empty patches (zero mode) or none (drop mode)."""
+    """Geometry of a sound without image: N empty patches in zero mode, none in drop mode."""
     return SlotGeometry(patches_per_side**2, has_image=False)
 
 
@@ -80,13 +82,16 @@ def image_slot(
     tile_size: int | None = None,
 ) -> SlotGeometry:
     """
-    The slot of an image.
+    Geometry of an image.
 
     Args:
         patches_per_side: 24 for CLIP ViT-L/14 at 336 pixels.
-        image_size: `(height, width)` of the original picture, LLaVA-1.6 only.
+        image_size: `(height, width)` of the original picture in pixels, for LLaVA-1.6 only.
         grid_pinpoints: LLaVA-1.6's `(height, width)` resolutions; `None` for LLaVA-1.5.
-        tile_size: Pixels of a tile's side, LLaVA-1.6 only.
+        tile_size: Side of a tile in pixels, for LLaVA-1.6 only.
+
+    Raises:
+        ValueError: If there are `grid_pinpoints`, but no `image_size` or no `tile_size`.
     """
     if grid_pinpoints is None:
         return SlotGeometry(patches_per_side**2)
@@ -111,8 +116,44 @@ def _padding(height: int, width: int, rows: int, columns: int) -> tuple[int, int
     return 0, 0, padding, padding
 
 
+def view_size(image_processor: Any) -> int:
+    """Side of a view in pixels, as the image processor is set."""
+    crop = getattr(image_processor, "do_center_crop", False) and image_processor.crop_size is not None
+    size = dict(image_processor.crop_size if crop else image_processor.size)
+    return size.get("shortest_edge") or min(size["height"], size["width"])
+
+
+def processed_images(
+    image_inputs: Mapping[str, Any], image_processor: Any, patch_size: int, anyres: bool
+) -> list[SlotGeometry]:
+    """
+    Geometry of each processed image.
+
+    Args:
+        image_inputs: What `image_processor` returned; empty without images.
+        image_processor: Has the resolutions of LLaVA-1.6.
+        patch_size: Of the vision tower, in pixels.
+        anyres: Whether the base model is LLaVA-1.6.
+
+    Raises:
+        ValueError: If the views are not square.
+    """
+    geometries = []
+    for row, pixels in enumerate(image_inputs.get("pixel_values", ())):
+        height, width = np.shape(pixels)[-2:]
+        if height != width:
+            raise ValueError(f"Views of {height}x{width} pixels: sound needs square ones; check size and crop_size.")
+        if anyres:
+            rows, columns = (int(value) for value in image_inputs["image_sizes"][row])
+            pinpoints = image_processor.image_grid_pinpoints
+            geometries.append(image_slot(height // patch_size, (rows, columns), pinpoints, height))
+        else:
+            geometries.append(image_slot(height // patch_size))
+    return geometries
+
+
 def largest_budget(geometry: SlotGeometry, scope: str) -> int:
-    """The largest `k` that a slot accepts: N per view, or all patches of base and tiles under scope "image"."""
+    """The largest `k` that a slot takes: N, or with scope "image" all patches of the base view and the tiles."""
     if scope == "image" and geometry.grid is not None:
         return geometry.num_patches * geometry.num_views
     return geometry.num_patches
@@ -128,15 +169,15 @@ def count_visual_tokens(
     sound_select_strategy: str = "full",
 ) -> int:
     """
-    Tokens that a slot takes in the LLM.
+    Tokens that a slot takes in the language model.
 
     Args:
-        geometry: The slot's picture.
-        sounding: Whether a sound belongs to it.
-        budget: -1 in zero mode, `k >= 0` in drop mode (only looked at for sounding slots).
+        geometry: What the slot shows.
+        sounding: Whether it has a sound.
+        budget: -1 in zero mode, `k >= 0` in drop mode; not looked at for silent images.
         scope: `patch_budget_scope` of the configuration: "tile", "image" or "base".
-        select_strategy: The base checkpoint's strategy, for silent images.
-        sound_select_strategy: "full" counts the sound's row, "default" drops it.
+        select_strategy: For silent images, as in the base checkpoint.
+        sound_select_strategy: "full" counts the sound's own row, "default" does not.
     """
     strategy = sound_select_strategy if sounding else select_strategy
     first_row = 0 if strategy == "default" else 1
@@ -152,3 +193,14 @@ def count_visual_tokens(
     else:
         kept = min(budget, geometry.num_patches)
     return first_row + kept + geometry.newlines
+
+
+__all__ = [
+    "SlotGeometry",
+    "count_visual_tokens",
+    "image_slot",
+    "largest_budget",
+    "processed_images",
+    "sound_only_slot",
+    "view_size",
+]

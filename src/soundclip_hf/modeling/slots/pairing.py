@@ -1,47 +1,14 @@
-"""Which sound belongs to which image: per-sample sounds and counts in, one list of paired slots per sample out."""
+"""Which sound belongs to which image: sounds and numbers of images in, the slots of each sample out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from numbers import Number
 from typing import Any
 
-
-@dataclass(frozen=True)
-class PairedSlot:
-    """A visual slot: an image, or the place of a sound without image; `sound` is a row of `SoundPlan.sounds` or -1."""
-
-    has_image: bool
-    sound: int = -1
-
-
-@dataclass
-class SoundPlan:
-    """
-    The slots of a batch and the sounds that fill them.
-
-    Attributes:
-        samples: Slots of each sample, in placeholder order.
-        sounds: `(source, sampling rate of a bare array or None)`; a sound that several images share is listed once.
-    """
-
-    samples: list[list[PairedSlot]] = field(default_factory=list)
-    sounds: list[tuple[Any, int | None]] = field(default_factory=list)
-
-    @property
-    def slots(self) -> list[PairedSlot]:
-        """Slots of the whole batch, in placeholder order."""
-        return [slot for sample in self.samples for slot in sample]
-
-    def add(self, rows: Sequence[int], sounds: Sequence[tuple[Any, int | None] | None], has_images: bool) -> None:
-        """Add a sample: for each slot its index in `sounds` or -1, of which `None` are left out."""
-        kept = [index for index, sound in enumerate(sounds) if sound is not None]
-        first = len(self.sounds)
-        self.sounds.extend(sound for sound in sounds if sound is not None)
-        self.samples.append([PairedSlot(has_images, first + kept.index(row) if row >= 0 else -1) for row in rows])
+from .slot import BatchSlots
 
 
 def is_sound(value: Any) -> bool:
-    """Whether `value` is one sound rather than a list of sounds: a list of numbers and `(array, rate)` are sounds."""
+    """Whether `value` is one sound, such as a list of numbers or `(array, rate)`, rather than a list of sounds."""
     if isinstance(value, (list, tuple)):
         return len(value) > 0 and any(isinstance(part, Number) for part in value)
     return value is not None
@@ -55,10 +22,10 @@ def sounds_per_sample(audio: Any, num_samples: int, markers: Sequence[int] | Non
         audio: `None`, one sound, a flat list (of a batch of one; one per sample; or one per marker), or a list of
             lists, one per sample. `None` in a list marks a silent image or a silent sample.
         num_samples: Number of prompts.
-        markers: Audio markers in each prompt.
+        markers: Audio markers in each prompt; `None` where there are no prompts.
 
     Raises:
-        ValueError: If a list fits neither the number of samples nor the markers.
+        ValueError: If a list fits neither the number of samples nor the number of markers.
     """
     if audio is None:
         return [[] for _ in range(num_samples)]
@@ -67,7 +34,7 @@ def sounds_per_sample(audio: Any, num_samples: int, markers: Sequence[int] | Non
     nested = any(isinstance(entry, (list, tuple)) and not is_sound(entry) for entry in audio)
     if not nested and num_samples == 1:
         return [list(audio)]
-    if not nested and markers is not None and len(audio) == sum(markers) and None not in _identities(audio):
+    if not nested and markers is not None and len(audio) == sum(markers) and all(entry is not None for entry in audio):
         ends = [sum(markers[: index + 1]) for index in range(num_samples)]
         return [list(audio[end - count : end]) for end, count in zip(ends, markers, strict=True)]
     if len(audio) != num_samples:
@@ -78,16 +45,11 @@ def sounds_per_sample(audio: Any, num_samples: int, markers: Sequence[int] | Non
     return [[] if entry is None else [entry] if is_sound(entry) else list(entry) for entry in audio]
 
 
-def _identities(audio: Sequence[Any]) -> list[Any]:
-    # `None in audio` would compare arrays element by element.
-    return [None if entry is None else id(entry) for entry in audio]
-
-
 def pair_sounds(num_images: int, sounds: Sequence[Any], where: str) -> list[int]:
     """
-    For each slot of one sample the index of its sound in `sounds`, or -1: none; one for every image; or one per image.
+    For each slot of one sample the index of its sound in `sounds`, or -1.
 
-    Without images each sound is a slot.
+    A sample has no sound, one sound for every image, or one sound per image. Without images each sound is a slot.
 
     Args:
         num_images: Images of the sample.
@@ -117,7 +79,15 @@ def pair_sounds(num_images: int, sounds: Sequence[Any], where: str) -> list[int]
 
 def check_markers(markers: int, sounds: Sequence[Any], slots: Sequence[int], token: str, where: str) -> None:
     """
-    Every sound has a marker in the prompt and the reverse; a sound that several images share has one, or one per image.
+    Check that every sound has a marker in the prompt, and the reverse. A sound that several images share has one
+    marker, or one per image.
+
+    Args:
+        markers: Audio markers in the prompt.
+        sounds: The sounds of the sample; `None` marks a silent image.
+        slots: From [`pair_sounds`].
+        token: The marker.
+        where: Names the sample in the message.
 
     Raises:
         ValueError: If the numbers differ, naming both.
@@ -133,34 +103,35 @@ def check_markers(markers: int, sounds: Sequence[Any], slots: Sequence[int], tok
     )
 
 
-def plan_sounds(
+def pair_batch(
     image_counts: Sequence[int],
     audio: Any,
     source_rate: int | None,
     markers: Sequence[int] | None = None,
     audio_token: str = "<audio>",
-) -> SoundPlan:
+) -> BatchSlots:
     """
     Pair the processor's `audio` argument with the images of each sample.
 
     Args:
         image_counts: Images of each sample.
-        audio: As in `sounds_per_sample`.
-        source_rate: The rate of bare arrays.
+        audio: As in [`sounds_per_sample`].
+        source_rate: The rate of bare arrays, in Hz.
         markers: Audio markers in each prompt; `None` where there are no prompts.
         audio_token: The marker, for the messages.
 
     Raises:
         ValueError: If the numbers of sounds, images and markers of a sample do not fit.
     """
-    plan = SoundPlan()
+    batch = BatchSlots()
     for index, sounds in enumerate(sounds_per_sample(audio, len(image_counts), markers)):
-        where, has_images = f"sample {index}", image_counts[index] > 0
-        rows = pair_sounds(image_counts[index], sounds, where)
+        where = f"sample {index}"
+        heard = pair_sounds(image_counts[index], sounds, where)
         if markers is not None:
-            check_markers(markers[index], sounds, rows, audio_token, where)
-        plan.add(rows, [None if sound is None else (sound, source_rate) for sound in sounds], has_images)
-    return plan
+            check_markers(markers[index], sounds, heard, audio_token, where)
+        rows = batch.add_sounds([None if sound is None else (sound, source_rate) for sound in sounds])
+        batch.add_sample([rows[sound] if sound >= 0 else -1 for sound in heard], has_images=image_counts[index] > 0)
+    return batch
 
 
-__all__ = ["PairedSlot", "SoundPlan", "check_markers", "is_sound", "pair_sounds", "plan_sounds", "sounds_per_sample"]
+__all__ = ["check_markers", "is_sound", "pair_batch", "pair_sounds", "sounds_per_sample"]

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soundclip_hf.modeling.slots.verification import pair_slots
+from soundclip_hf.modeling.slots.tensors import read_slots
 
 # What one chat gives: sounds alone, pictures that share a sound, or pictures with a sound each; some pictures silent.
 alone = st.integers(1, 3).map(lambda count: [(-1, sound) for sound in range(count)])
@@ -32,8 +32,10 @@ def test_rows_count_on_from_call_to_call(calls):
         ]
         images, sounds = images + sizes(call)[0], sounds + sizes(call)[1]
     joined = torch.tensor([pair for call in calls for pair in call])
-    assert pair_slots(joined, images, sounds) == expected
-    assert pair_slots(torch.tensor(expected), images, sounds) == expected
+    for rows in (joined, torch.tensor(expected)):
+        slots = read_slots(rows, images, sounds)
+        assert [(slot.image, slot.sound) for slot in slots] == expected
+        assert [slot.index for slot in slots] == list(range(len(expected)))
 
 
 @pytest.mark.parametrize(
@@ -48,4 +50,4 @@ def test_rows_count_on_from_call_to_call(calls):
 )
 def test_what_fits_no_reading_is_refused(rows, images, sounds):
     with pytest.raises(ValueError, match="sound_slots names the"):
-        pair_slots(torch.tensor(rows), images, sounds)
+        read_slots(torch.tensor(rows), images, sounds)

@@ -1,0 +1,38 @@
+"""Sounds in, features of an audio encoder out: what both processors do with a sound."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..media import load_sound
+
+
+def sound_inputs(
+    feature_extractor: Any, sounds: Iterable[tuple[Any, int | None]], audio_kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    """
+    Load sounds and extract their features.
+
+    Args:
+        feature_extractor: Of the audio encoder.
+        sounds: `(source, sampling rate of a bare array in Hz or None)`.
+        audio_kwargs: For the feature extractor.
+
+    Returns:
+        `input_features` `(sounds, windows, ...)` float32 and `input_features_mask`.
+
+    Raises:
+        ValueError: If a sound cannot be used, naming its place. `MediaError`, one of them, names the file.
+    """
+    rate, waveforms = feature_extractor.sampling_rate, []
+    for index, (source, source_rate) in enumerate(sounds):
+        try:
+            waveforms.append(load_sound(source, sampling_rate=rate, source_rate=source_rate))
+        except ValueError as error:
+            raise type(error)(f"sound {index}: {error}") from error
+    features = feature_extractor(waveforms, **{**audio_kwargs, "sampling_rate": rate, "return_tensors": "np"})
+    # Some extractors call their mask like that of the text, which it would overwrite.
+    names = {"attention_mask": "input_features_mask"}
+    return {names.get(name, name): value for name, value in features.items()}
+
+
+__all__ = ["sound_inputs"]
