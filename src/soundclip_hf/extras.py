@@ -1,12 +1,12 @@
-"""Packages that not everybody needs: what is missing, in one error that says how to install it.
+"""Optional packages: one error that names all that are missing, and how to install them.
 
-Every import of such a package stands behind `require`, and every command asks for all that it needs before it begins.
+Every import of an optional package comes after `require`, and every command calls it for all its packages at the start.
 """
 
 import importlib.util
 import sys
 
-# Module -> the extra of soundclip-hf that brings it.
+# Module -> the extra of soundclip-hf that installs it.
 EXTRA_OF = {
     "datasets": "data",
     "datatrove": "data",
@@ -16,12 +16,12 @@ EXTRA_OF = {
     "pyarrow": "data",
     "ray": "cluster",
 }
-# Module of no extra -> what pip calls it, where that is another name.
+# Module that is in no extra -> its name for pip, where that differs.
 PIP_NAMES = {"azureml.core": "azureml-sdk", "optimi": "torch-optimi"}
 
 
 class NotInstalledError(ImportError):
-    """Optional packages are missing; the message names them, who needs them, and the line that installs them."""
+    """Optional packages are missing; the message names them, the feature that needs them, and the install command."""
 
 
 def require(*modules: str, what: str, extra: str | None = None) -> None:
@@ -29,11 +29,11 @@ def require(*modules: str, what: str, extra: str | None = None) -> None:
 
     Args:
         modules: Names as in `import`.
-        what: Who needs them, the subject of the message: "training", "soundclip ave2 stats".
-        extra: The extra that brings them; None takes that of `EXTRA_OF`, or the package itself if it is of no extra.
+        what: The feature that needs them, the subject of the message: "training", "soundclip ave2 stats".
+        extra: The extra that installs them; None looks it up in `EXTRA_OF`, or names the package if it is in no extra.
 
     Raises:
-        NotInstalledError: Some are missing. All of them are named at once.
+        NotInstalledError: Some are missing. The message names all of them.
     """
     missing = sorted(module for module in {*modules} if not installed(module))
     if not missing:

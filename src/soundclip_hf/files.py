@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: a temporary name beside the target, renamed when everything is written."""
+"""Files that are written completely or not at all: under a temporary name in the same folder, and then renamed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHUNK = 1 << 20
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary name in the same folder to write to, which gets the name `path` when the block ends without error."""
+    """Yield a temporary path in the same folder; it is renamed to `path` if the block ends without an error."""
     target = Path(path)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
@@ -26,7 +26,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write UTF-8; after a crash of the machine, too, the file is the old one or the new one."""
+    """Write UTF-8. Even after a crash of the machine, the file has either its old or its new content."""
     with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -34,11 +34,12 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
+    """Write indented JSON with sorted keys, as `write_text` does."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """None if there is no such file, or it is not whole."""
+    """Read a JSON object; None if there is no such file, or it is incomplete."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -47,7 +48,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def sha256(path: str | Path) -> str:
-    """Of a file's content, in hexadecimal digits; the hash by which a Hub knows large files."""
+    """The hash of a file's content, as hexadecimal digits; the Hub identifies large files by it."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         while part := file.read(CHUNK):

@@ -1,4 +1,4 @@
-"""The alignment objective of appendix F.4 and its rivals of Table 7: paired features in, a scalar out; fp32 inside."""
+"""The alignment loss of appendix F.4 and the others of Table 7: paired features in, a scalar out, computed in fp32."""
 
 from typing import Any
 
@@ -21,33 +21,35 @@ def info_nce(
     chunk_size: int | None = None,
 ) -> Tensor:
     r"""
-    Bidirectional InfoNCE: each sound has to find its picture among those of the batch, and the reverse.
+    Bidirectional InfoNCE: each sound is matched with its picture among those of the batch, and the reverse.
 
     `L = -1/(2B) sum_i [log softmax_j(f_i · c_j / tau)_i + log softmax_j(c_i · f_j / tau)_i]`: the mean of the two
-    cross-entropies, as printed.
+    cross-entropies, as in the paper.
 
     Args:
         audio: `f_a`, `(B, D)`, any float dtype; row i belongs to row i of `vision`.
         vision: `c`, `(B, D)`.
         temperature: `tau`, positive.
-        logit_scale: What the cosines are multiplied by, `1 / tau`, in place of `temperature`: the exponential of a
-            learnable parameter gets its gradient here.
+        logit_scale: The factor of the cosines, `1 / tau`, instead of `temperature`. It may be the exponential of a
+            learnable parameter, which then gets a gradient.
         normalize: L2-normalise the rows first; a zero row stays zero.
-        chunk_size: Sounds whose logits exist at the same time: memory grows with `chunk_size * B` in place of `B * B`,
-            and the logits are computed a second time for the gradient. Changes rounding alone. None: all.
+        chunk_size: Number of sounds whose logits are in memory at a time. Memory grows with `chunk_size * B` instead of
+            `B * B`, and the logits are computed a second time for the gradient. The result is the same up to rounding.
+            None: all sounds.
 
     Returns:
         Scalar, fp32, at least 0.
 
     Raises:
-        ValueError: If the shapes differ, or for a batch of one: without another pair there is nothing to contrast, the
-            loss would be 0 and teach nothing. Let the loader drop a last batch of one.
+        ValueError: If the shapes differ, an argument is not positive, or the batch has one pair only: without another
+            pair the loss is always 0. Let the loader drop a last batch of one.
     """
     _check_pairs(audio, vision)
     if len(audio) < 2:
         raise ValueError(
-            f"a contrastive loss needs at least 2 pairs in the batch, got {len(audio)}: there is nothing to tell a "
-            "pair from. Raise the batch size, or drop the last, incomplete batch (dataloader_drop_last=True)."
+            f"a contrastive loss needs at least 2 pairs in the batch, got {len(audio)}: a pair is "
+            "contrasted with the others. Raise the batch size, or drop the last batch if it is incomplete "
+            "(dataloader_drop_last=True)."
         )
     if logit_scale is None and temperature <= 0:
         raise ValueError(f"temperature={temperature}: must be positive.")
@@ -72,7 +74,7 @@ def _chunked_info_nce(audio: Tensor, vision: Tensor, scale: Tensor | float, chun
 
     rows, columns = [], []
     for part in audio.split(chunk_size):
-        # Without it every chunk's logits would wait for the backward pass.
+        # Without checkpointing, the logits of all chunks would stay in memory until the backward pass.
         of_rows, of_columns = checkpoint(normalizers, part, scale, use_reentrant=False, preserve_rng_state=False)
         rows.append(of_rows)
         columns.append(of_columns)
@@ -82,11 +84,11 @@ def _chunked_info_nce(audio: Tensor, vision: Tensor, scale: Tensor | float, chun
 
 def distribution_matching(audio: Tensor, vision: Tensor, weight: float = 0.02) -> Tensor:
     r"""
-    `weight * (‖mu_a - mu_v‖² + ‖sigma_a - sigma_v‖²)`, mean and standard deviation of each dimension over the batch.
+    `weight * (‖mu_a - mu_v‖² + ‖sigma_a - sigma_v‖²)`, of the mean and standard deviation over the batch.
 
-    The paper does not say which standard deviation; this is the population's (divided by B, not by B - 1): it is
-    defined for a batch of one, where it is 0 and the means alone are matched. Constant dimensions, such as the padding
-    of a raw embedding, have gradient 0.
+    The paper does not say which standard deviation it uses. This is the population's (divided by B, not by B - 1). It
+    is also defined for a batch of one, where it is 0 and only the means are matched. Constant dimensions, such as the
+    padding of a raw embedding, have gradient 0.
 
     Args:
         audio: `f_a`, `(B, D)`, any float dtype, *not* normalised.
@@ -94,7 +96,7 @@ def distribution_matching(audio: Tensor, vision: Tensor, weight: float = 0.02) -
         weight: `lambda`.
 
     Returns:
-        Scalar, fp32: a sum over the D dimensions, so its size grows with the width and the scale of the features.
+        Scalar, fp32: a sum over the D dimensions, so it grows with their number and with the scale of the features.
 
     Raises:
         ValueError: If the shapes differ or the batch is empty.
@@ -109,7 +111,7 @@ def distribution_matching(audio: Tensor, vision: Tensor, weight: float = 0.02) -
 
 def cosine(audio: Tensor, vision: Tensor) -> Tensor:
     """
-    Mean of `1 - cos(f_a, c)` over the pairs: Table 7's "Cosine Similarity". Nothing pushes other pairs away.
+    Mean of `1 - cos(f_a, c)` over the pairs: Table 7's "Cosine Similarity". It does not separate different pairs.
 
     Args:
         audio: `f_a`, `(B, D)`, any float dtype; a zero row has cosine 0.
@@ -145,16 +147,16 @@ def mse(audio: Tensor, vision: Tensor) -> Tensor:
 
 def loss_terms(name: str) -> tuple[str, ...]:
     """
-    The terms of a sum such as "info_nce+distribution".
+    Split a sum such as "info_nce+distribution" into its terms.
 
     Raises:
-        ValueError: For an unknown term, or one that comes twice.
+        ValueError: For an unknown term, or one that occurs twice.
     """
     terms = tuple(term.strip() for term in name.split("+"))
     if unknown := [term for term in terms if term not in LOSS_TERMS]:
-        raise ValueError(f"loss={name!r}: {unknown[0]!r} is none of {', '.join(LOSS_TERMS)}; join them with '+'.")
+        raise ValueError(f"loss={name!r}: {unknown[0]!r} is not one of {', '.join(LOSS_TERMS)}; join several with '+'.")
     if len(set(terms)) < len(terms):
-        raise ValueError(f"loss={name!r}: a term comes twice.")
+        raise ValueError(f"loss={name!r}: a term occurs twice; name it once.")
     return terms
 
 
@@ -169,24 +171,25 @@ def alignment_loss(
     chunk_size: int | None = None,
 ) -> Tensor:
     """
-    A sum of losses: every row of the paper's Table 7, and what else can be summed.
+    A sum of losses: the rows of the paper's Table 7, and other combinations.
 
-    Of that table's rows, "Distribution Matching" cannot be `distribution` alone: that term does not know which picture
-    belongs to which sound (any order of the pictures gives the same value), so retrieval would stay at chance, and the
-    table says 37.8 and 16.6 of 100. What it was combined with is not stated; "cosine+distribution" is a guess.
+    The row "Distribution Matching" of that table cannot be `distribution` alone. This term does not depend on which
+    picture belongs to which sound (any order of the pictures gives the same value), so retrieval would stay at chance,
+    but the table states mean ranks of 37.8 and 16.6 of 100. The paper does not state the other term;
+    "cosine+distribution" is a guess.
 
     Args:
         audio: `f_a`, `(B, D)`, not normalised.
         vision: `c`, `(B, D)`; row i belongs to row i of `audio`.
-        loss: Names out of `LOSS_TERMS`, joined with "+"; all have weight 1, except for `weight`.
-        temperature, logit_scale, chunk_size: Of [`info_nce`].
+        loss: One or more of `LOSS_TERMS`, joined with "+". All have weight 1, except for "distribution".
+        temperature, logit_scale, chunk_size: As in [`info_nce`].
         weight: `lambda` of [`distribution_matching`].
 
     Returns:
         Scalar, fp32.
 
     Raises:
-        ValueError: For an unknown term; as the terms.
+        ValueError: For an unknown term, and as in the terms.
     """
     values = []
     for term in loss_terms(loss):
@@ -203,16 +206,17 @@ def alignment_loss(
 
 def gather_pairs(audio: Tensor, vision: Tensor) -> tuple[Tensor, Tensor]:
     """
-    The pairs of all processes, in the order of their ranks: every other process's pairs become negatives.
+    Gather the pairs of all processes, in the order of their ranks, so that those of other processes are negatives too.
 
-    A loss of the result has the same value everywhere, and its gradient reaches the features of every process. DDP then
-    averages the parameters' gradients over processes, which gives those of one process with the whole batch.
+    A loss of the result has the same value in every process, and its gradient reaches the features of every process.
+    DDP then averages the gradients of the parameters over the processes, which gives the gradients of one process with
+    the whole batch.
 
     Args:
-        audio, vision: `(b, D)`, `b` may differ from process to process.
+        audio, vision: `(b, D)`; `b` may differ between processes.
 
     Returns:
-        `(sum of b, D)` each; the arguments themselves where there is only one process.
+        `(sum of b, D)` each; the arguments themselves if there is only one process.
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return audio, vision
@@ -224,7 +228,7 @@ def gather_pairs(audio: Tensor, vision: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _Gather(torch.autograd.Function):
-    # torch.distributed.nn's has a backward pass that gloo does not offer for every dtype and size.
+    # The backward pass of torch.distributed.nn's all_gather does not work with gloo for every dtype and size.
     @staticmethod
     def forward(ctx: Any, features: Tensor, sizes: list[int]) -> Tensor:
         ctx.sizes = sizes
@@ -249,19 +253,19 @@ def soundclip_loss(
     weight: float = 0.02,
 ) -> Tensor:
     """
-    The whole objective, `info_nce + distribution_matching`, of features that are not normalised.
+    The paper's whole loss, `info_nce + distribution_matching`, of features that are not normalised.
 
     Args:
         audio: `f_a`, `(B, D)`, B at least 2.
         vision: `c`, `(B, D)`; row i belongs to row i of `audio`.
-        temperature, logit_scale: Of [`info_nce`].
-        weight: Of [`distribution_matching`]; 0 leaves it out.
+        temperature, logit_scale: As in [`info_nce`].
+        weight: As in [`distribution_matching`]; 0 leaves this term out.
 
     Returns:
         Scalar, fp32.
 
     Raises:
-        ValueError: As [`info_nce`].
+        ValueError: As in [`info_nce`].
     """
     loss = info_nce(audio, vision, temperature=temperature, logit_scale=logit_scale)
     return loss + distribution_matching(audio, vision, weight) if weight else loss
@@ -270,8 +274,8 @@ def soundclip_loss(
 def _check_pairs(audio: Tensor, vision: Tensor) -> None:
     if audio.ndim != 2 or audio.shape != vision.shape or not len(audio):
         raise ValueError(
-            f"audio {tuple(audio.shape)} and vision {tuple(vision.shape)}: expected two tensors of one shape "
-            "(batch, dim), row i of one belonging to row i of the other."
+            f"audio {tuple(audio.shape)} and vision {tuple(vision.shape)}: expected two tensors of the same "
+            "shape (batch, dim), where row i of one belongs to row i of the other."
         )
 
 

@@ -1,4 +1,4 @@
-"""Settings as YAML reads them in; a dataclass out, or an error that names the setting and the nearest one."""
+"""Settings read from YAML in; a dataclass out, or an error that names the setting and the nearest known one."""
 
 from __future__ import annotations
 
@@ -8,35 +8,39 @@ import typing
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
+T = TypeVar("T", bound="DataclassInstance")
 
+# In the wheel, and in a source checkout.
 CONFIG_FOLDERS = (Path(__file__).parents[0] / "configs", Path(__file__).parents[2] / "configs")
 
 
 class SettingError(ValueError):
-    """A setting that does not exist or does not fit; the message names it, its value and the fix."""
+    """A setting is unknown or not valid; the message names it, its value and the fix."""
 
 
 def read_settings(kind: type[T], values: Any, where: str = "") -> T:
-    """Make a dataclass of nested mappings.
+    """Make a dataclass from nested mappings.
 
     Args:
         kind: A dataclass whose fields are str, int, float, bool, `X | None`, `tuple[X, ...]`, `dict[str, X]`, Any or
             such dataclasses.
-        where: Name of the place, for messages: "judge" or "annotate.video".
+        values: The mapping.
+        where: Its place in the configuration, for messages: "judge" or "annotate.video".
 
     Raises:
-        SettingError: An unknown name, a value of another type, or what the class itself raises.
+        SettingError: An unknown name, a value of another type, or a ValueError or TypeError of the class itself.
     """
     if not isinstance(values, Mapping):
         raise SettingError(f"{where or 'the configuration'}={values!r}: holds no settings; write lines of name: value")
     hints = typing.get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    names = [field.name for field in dataclasses.fields(kind)]
     made = {}
     for name, value in values.items():
         place = f"{where}.{name}" if where else str(name)
@@ -52,10 +56,10 @@ def read_settings(kind: type[T], values: Any, where: str = "") -> T:
 
 
 def override(values: dict[str, Any], path: str, value: Any) -> None:
-    """Put a value into nested mappings: "judge.server.model" is the key of a key of a key.
+    """Set a value in nested mappings: the path "judge.server.model" is `values["judge"]["server"]["model"]`.
 
     Raises:
-        SettingError: Something on the way is no mapping.
+        SettingError: A part of the path is not a mapping.
     """
     *parents, last = path.split(".")
     for done, name in enumerate(parents):
@@ -90,7 +94,7 @@ def _value(hint: Any, value: Any, place: str) -> Any:
     if hint is float and number:
         return float(value)
     if hint is float and isinstance(value, str):
-        try:  # YAML 1.1 takes 1e-5 for text
+        try:  # YAML 1.1 reads 1e-5 as text
             return float(value)
         except ValueError:
             pass
@@ -101,9 +105,10 @@ def _value(hint: Any, value: Any, place: str) -> Any:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """
+    """Read a YAML file.
+
     Raises:
-        SettingError: If the file is no YAML mapping.
+        SettingError: If the file cannot be read, or is not a YAML mapping.
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -116,10 +121,10 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def find_config(name: str | Path) -> Path:
     """
-    The file of a path, or of a name such as "align/whisperclip" of the configurations that come with the package.
+    Find a configuration file by its path, or by its name in the package, such as "align/whisperclip".
 
     Raises:
-        SettingError: If there is none; it lists those that there are.
+        SettingError: If there is none; the message lists the known names.
     """
     path = Path(name).expanduser()
     if path.is_file():

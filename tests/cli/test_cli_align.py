@@ -67,7 +67,7 @@ def test_a_grid_writes_a_table(align, parts, tmp_path):
         (["--config", "align/whisprclip"], 2, "did you mean 'align/whisperclip'?"),
         (["--dataset", "/nowhere"], 2, "dataset /nowhere"),
         (["--dataset", "PAIRS", "--report_to", "tensorbord"], 2, "did you mean 'tensorboard'?"),
-        (["--dataset", "PAIRS", "--loss", "odd"], 2, "'odd' is none of info_nce"),
+        (["--dataset", "PAIRS", "--loss", "odd"], 2, "'odd' is not one of info_nce"),
         (["--dataset", "PAIRS", "--grid", "odd"], 2, "grid 'odd': must be one of loss, pooling, size, last_n"),
         (["--dataset", "BROKEN", "--max_bad_rows", "1"], 1, "rows cannot be used"),
     ],

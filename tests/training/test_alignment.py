@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from soundclip_hf import SoundClipModel, SoundLlava, SoundLlavaProcessor
 from soundclip_hf.bundled import TINY
 from soundclip_hf.evaluation.results import EvalResult
 from soundclip_hf.training.aligner import load_aligner
+from soundclip_hf.training.alignment import _check_sizes
 from soundclip_hf.training.arguments import AlignmentArguments, ArgumentsError, read_arguments
 from soundclip_hf.training.checkpoints import last_checkpoint
 from soundclip_hf.training.pairs import open_pairs
@@ -206,11 +208,18 @@ def test_unreadable_rows(run, tmp_path):
     ("words", "message"),
     [
         (["--per_device_train_batch_size", 1], "a contrastive loss needs at least 2 pairs"),
-        (["--per_device_train_batch_size", 100], "18 training pairs do not fill one batch of 100"),
-        (["--base_model", "/nowhere"], "base_model /nowhere: is neither a folder, nor on the Hub"),
+        (
+            ["--per_device_train_batch_size", 100],
+            r"18 training pairs do not fill one batch of 100 \(per_device_train_batch_size=100, 1 device\)",
+        ),
+        (  # accumulation does not make a batch larger
+            ["--per_device_train_batch_size", 20, "--gradient_accumulation_steps", 4],
+            r"18 training pairs do not fill one batch of 20 \(",
+        ),
+        (["--base_model", "/nowhere"], "base_model /nowhere: is neither a folder nor on the Hub"),
         (["--audio_encoder", "/nowhere"], "audio_encoder /nowhere: is neither"),
-        (["--base_model", TINY], "has ears of its own; leave it out"),
-        (["--frame", "last"], "frame='last': give middle, first, or seconds"),
+        (["--base_model", TINY], "has its own audio encoder; leave it out"),
+        (["--frame", "last"], "frame='last': give middle, first or a number of seconds"),
         (["--dataset", "/nowhere"], "dataset /nowhere"),
         (["--audio_column", "wav", "--dataset", "table"], "audio_column='wav': the dataset has the columns caption"),
         (["--streaming", "true", "--dataset", "table"], "a stream has no length: give --max_steps"),
@@ -223,6 +232,29 @@ def test_bad_input_is_told_before_anything_is_written(run, tmp_path, words, mess
     with pytest.raises(ArgumentsError, match=message):
         run(*words)
     assert not list(tmp_path.glob("out/checkpoint-*"))
+
+
+def test_sizes_of_batches():
+    """A batch is that of all devices; accumulated batches are smaller ones, one after the other."""
+
+    def check(pairs, each, devices=1, accumulated=1):
+        training = SimpleNamespace(
+            per_device_train_batch_size=each, world_size=devices, gradient_accumulation_steps=accumulated
+        )
+        _check_sizes(range(pairs), range(2), training)
+
+    check(8, each=4, devices=2)
+    check(8, each=8, accumulated=100)
+    check(2, each=1, devices=2)
+    with pytest.raises(ArgumentsError, match=r"7 .* one batch of 8 \(\w+=4, 2 devices\): lower"):
+        check(7, each=4, devices=2, accumulated=3)
+    with pytest.raises(ArgumentsError, match=r"per_device_train_batch_size=1: .*at least 2 pairs"):
+        check(8, each=1, accumulated=8)
+
+
+def test_fewer_batches_than_are_accumulated(run, tmp_path):
+    run("--num_train_epochs", 2, "--gradient_accumulation_steps", 4)
+    assert len(curve(tmp_path / "out")) == 2  # three batches of 6 in an epoch, and one step
 
 
 def test_a_stream(run, tmp_path):

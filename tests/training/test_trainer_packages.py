@@ -86,13 +86,15 @@ def test_wrong_names_and_those_that_need_nothing(monkeypatch, tmp_path):
         check_trackers(value)
     monkeypatch.setenv(KUBEFLOW, "http://here")
     check_trackers("kubeflow")
-    with pytest.raises(ArgumentsError, match=r"report_to='tensorbord': is no tracker .*; did you mean 'tensorboard'?"):
+    with pytest.raises(
+        ArgumentsError, match=r"report_to='tensorbord': is not a tracker.*; did you mean 'tensorboard'?"
+    ):
         read_arguments(["--report_to", "tensorbord"])
-    with pytest.raises(ArgumentsError, match=r"report_to='x': is no tracker .*; give none, all, or azure_ml, comet_ml"):
+    with pytest.raises(ArgumentsError, match=r"report_to='x': is not a tracker.*; give none, all, or azure_ml"):
         read_arguments(["--report_to", "x"])
     file = tmp_path / "run.yaml"
     file.write_text("report_to: [none, wandb]\n")
-    with pytest.raises(ArgumentsError, match="report_to='none': is no tracker"):
+    with pytest.raises(ArgumentsError, match="report_to='none': is not a tracker"):
         read_arguments([], file)
     file.write_text("report_to: [wandb]\n")
     with pytest.raises(NotInstalledError, match="pip install wandb"):

@@ -1,4 +1,4 @@
-"""Token substitution: the sound takes the `[CLS]` row and the patches that do not match it are dropped.
+"""Token substitution: the sound replaces the `[CLS]` row, and the patches that do not match it are dropped.
 
 Tensors in, tensors out. Only torch is imported here; Triton is loaded when a CUDA tensor first arrives.
 """

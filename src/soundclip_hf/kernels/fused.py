@@ -13,14 +13,14 @@ ROWS = 8  # patches per program
 # The default of enable_fp_fusion changes between Triton versions; similarities should not.
 OPTIONS = {"num_warps": 4, "enable_fp_fusion": True}
 MAX_BLOCK_D = 2048
-MAX_COMPACTED = 4096  # drop mode holds the keys of a whole image in registers
+MAX_COMPACTED = 4096  # drop mode keeps the keys of a whole image in registers
 LOWEST_KEY = tl.constexpr(-(2**31))
 HIGHEST_KEY = tl.constexpr(2**31 - 1)
 
 
 @triton.jit
 def _keys(similarity, valid, image, j, N, HAS_VALID: tl.constexpr):
-    """Integers that order as the patches `j` rank: NaN highest, -0 as +0, patches that are ruled out lowest."""
+    """Integers in the order of the ranks of the patches `j`: NaN highest, -0 as +0, excluded patches lowest."""
     inside = j < N
     s = tl.load(similarity + image * N + j, mask=inside, other=0.0)
     bits = tl.where(s == 0.0, 0.0, s).to(tl.int32, bitcast=True)
@@ -55,7 +55,7 @@ def similarity_kernel(
     image = (tl.program_id(0) // chunks).to(tl.int64)
     row = (tl.program_id(0) % chunks) * R + tl.arange(0, R)
     inside = row < N
-    # Rows past the end read the last one again, which needs no mask, and are not stored.
+    # Rows past the end read the last row again, so that no mask is needed, and are not stored.
     source = tokens + image * tokens_b + (1 + tl.minimum(row, N - 1).to(tl.int64)) * tokens_n
     dot = tl.zeros([R], tl.float32)
     patch_square = tl.zeros([R], tl.float32)
@@ -154,9 +154,9 @@ def supports(tokens: Tensor, drop: bool) -> bool:
 def substitute(
     tokens: Tensor, audio: Tensor, k: int, budgets: Tensor | None, drop: bool, valid: Tensor | None, out: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`substitute_tokens` for checked tensors on one GPU; `k` sets drop mode's width, `budgets` the images' own counts.
+    """`substitute_tokens` for checked tensors on one GPU; `k` is the width in drop mode, `budgets` each image's count.
 
-    Never waits for the device. With `budgets` the counts are copied to it, which a CUDA graph cannot capture.
+    It never waits for the device. `budgets` is copied to the device, which a CUDA graph cannot capture.
     """
     batch, rows, dim = tokens.shape
     count = rows - 1
@@ -193,5 +193,5 @@ def substitute(
 
 
 def block_n(count: int, drop: bool) -> int:
-    """Keys a program of the second launch looks at in one step."""
+    """The number of keys that a program of the second launch reads in one step."""
     return triton.next_power_of_2(count) if drop else min(triton.next_power_of_2(count), 256)

@@ -11,7 +11,7 @@ from . import cpu
 from .reference import reference_substitution
 from .validation import check_budget_values
 
-# Named after the package, so that a copy of this folder under another name can live in the same process.
+# Named after the package, so that a copy of this folder under another name can be imported in the same process.
 NAMESPACE = re.sub(r"\W", "_", __package__ or "soundclip_kernels")
 
 _library = torch.library.Library(NAMESPACE, "FRAGMENT")
@@ -50,7 +50,7 @@ def compute(
 
 @functools.cache
 def _fused() -> ModuleType | None:
-    # Imported here because nothing but a CUDA tensor needs Triton, which some installations of torch lack.
+    # Imported here because only CUDA tensors need Triton, and some installations of torch do not have it.
     try:
         from . import fused
     except ImportError:

@@ -1,6 +1,6 @@
-"""Algorithm 1 of the paper in plain torch operations: the definition every faster implementation is compared with.
+"""Algorithm 1 of the paper in plain torch operations: the definition that faster implementations are compared with.
 
-`(tokens, audio, k)` come in, `(tokens, kept, similarity)` go out. Runs on any device and differentiates by itself.
+`(tokens, audio, k)` in, `(tokens, kept, similarity)` out. It runs on any device, and autograd differentiates it.
 """
 
 import torch
@@ -39,7 +39,7 @@ def stable_top_k(similarity: Tensor, k: int | Tensor, valid: Tensor | None = Non
 
     Ties go to the lower index and NaN ranks first, as in `torch.sort`. (`torch.topk` leaves the order of ties open.)
     """
-    # Cosines are never -inf, so entries ruled out here come after every valid one.
+    # Cosines are never -inf, so the excluded entries come after every valid one.
     scores = similarity if valid is None else similarity.masked_fill(~valid, -torch.inf)
     order = scores.sort(dim=-1, descending=True, stable=True).indices
     places = torch.arange(scores.shape[-1], device=scores.device).expand_as(order)

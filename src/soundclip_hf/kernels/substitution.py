@@ -1,4 +1,4 @@
-"""`substitute_tokens`: the public operation. Checks the arguments and picks the direct call or the torch operator."""
+"""`substitute_tokens`, the public operation: checks the arguments and takes the direct call or the torch operator."""
 
 from typing import NamedTuple
 
@@ -35,12 +35,12 @@ def substitute_tokens(
     """Put the sound in the `[CLS]` row and keep the `k` patches most similar to it.
 
     Algorithm 1 (appendix G) of "Can Sound Replace Vision in LLaVA With Token Substitution?". The sound is cast to the
-    dtype of `tokens` first, so the row that is stored is the row that ranks. Patches are ranked by a stable descending
+    dtype of `tokens` first, so patches are ranked by the row that is stored. The ranking is a stable descending
     sort of their fp32 cosines: ties go to the lower index, NaN ranks first, a zero vector has similarity 0. (Squared
     norms are taken in fp32: vectors with a norm outside about 1e-19 to 1e19 are beyond it.) Row 0 and kept rows are
     bitwise copies; dropped rows are exactly +0.0, whatever they held.
 
-    Gradients reach row 0's sound and the kept patches; the ranking itself is piecewise constant.
+    Gradients reach the sound in row 0 and the kept patches. The ranking is piecewise constant and has no gradient.
 
     Args:
         tokens: CLIP tokens with `[CLS]` first, `(B, N + 1, D)`, fp32, bf16, fp16 or fp64, any strides. (On a GPU a
@@ -49,7 +49,7 @@ def substitute_tokens(
         k: Patches to keep, `0 <= k <= N`: one `int`, or an integer tensor `(B,)` on the CPU with one per image.
             Compiling drop mode without graph breaks, and capturing a CUDA graph, take an `int`.
         mode: "zero" keeps all `N + 1` rows and clears the dropped ones (the paper). "drop" moves the kept rows up, in
-            ascending order, and returns `1 + max k` rows; those beyond an image's own kept count are +0.0.
+            ascending order, and returns `1 + max k` rows; rows beyond an image's own number of kept patches are +0.0.
         valid: `(B, N)` bool; patches marked false are never kept. With fewer valid patches than `k`, all of them stay.
         out: Buffer for the resulting tokens: their shape and dtype, unit last stride, no memory in common with
             `tokens`. It takes no part in autograd.
@@ -59,7 +59,7 @@ def substitute_tokens(
 
     Raises:
         ValueError: A shape, device, `mode` or value of `k` that does not fit; the message has the shapes.
-        TypeError: A dtype, or a `k` that is no integer.
+        TypeError: A dtype that is not supported, or a `k` that is not an integer.
     """
     check_tensors(tokens, audio, valid)
     if mode not in MODES:
@@ -86,15 +86,15 @@ def substitute_tokens(
         if out.untyped_storage().data_ptr() == tokens.untyped_storage().data_ptr() and out.numel() > 0:
             raise ValueError("out must not share memory with tokens")
         return SubstitutionOutput(*library.compute(tokens, audio, k, budgets, drop, valid, out))
-    # Going through torch's dispatcher costs several microseconds, which only autograd and tracing need.
+    # torch's dispatcher costs several microseconds, and only autograd and tracing need it.
     run = library.substitute if differentiable or not _is_plain(tokens) else library.compute
     return SubstitutionOutput(*run(tokens, audio, k, budgets, drop, valid))
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    """Whether nobody traces: an ordinary tensor with values, outside compilation, export and function transforms."""
+    """Whether this is an ordinary tensor with values, outside compilation, export and function transforms."""
     if torch.compiler.is_compiling() or type(tensor) not in (Tensor, torch.nn.Parameter) or tensor.is_meta:
         return False
-    # torch has no public name for this; without it every call takes the way through the dispatcher.
+    # torch has no public name for this; without it every call goes through the dispatcher.
     is_wrapped = getattr(getattr(torch._C, "_functorch", None), "is_functorch_wrapped_tensor", None)
     return is_wrapped is not None and not is_wrapped(tensor)

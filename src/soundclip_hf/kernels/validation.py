@@ -1,4 +1,4 @@
-"""Checks of `substitute_tokens`' arguments from metadata alone: nothing here waits for a device."""
+"""Checks of the arguments of `substitute_tokens`, from metadata only: nothing here waits for a device."""
 
 import operator
 

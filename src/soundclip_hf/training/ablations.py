@@ -1,4 +1,4 @@
-"""The grids of the paper's Tables 7 to 10: settings in; one adapter per row and a table of their retrieval out."""
+"""The grids of the paper's Tables 7 to 10: settings in; an adapter for each row and a table of results out."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -15,8 +15,8 @@ from .arguments import ArgumentsError, read_arguments
 class Row:
     """
     Attributes:
-        label: Of the row, and the folder of its run.
-        options: What differs from the other rows.
+        label: The name of the row and of the folder of its run.
+        options: The options in which it differs from the other rows.
         paper: Mean ranks of 100 (sound to picture, picture to sound) that the paper reports on its own data.
     """
 
@@ -42,7 +42,7 @@ def _size(name: str, paper: tuple[float, float]) -> Row:
 
 
 GRIDS: dict[str, tuple[Row, ...]] = {
-    "loss": (  # Table 7; what its third row was combined with is not stated, see `losses.alignment_loss`
+    "loss": (  # Table 7; for its third row see `losses.alignment_loss`
         _loss("cosine", (39.1, 18.8)),
         _loss("mse", (48.3, 38.5)),
         _loss("distribution", (37.8, 16.6)),
@@ -73,16 +73,16 @@ GRIDS: dict[str, tuple[Row, ...]] = {
 
 def run_grid(name: str, options: Sequence[str], config: str | Path | None = None) -> Iterator[tuple[Row, EvalResult]]:
     """
-    Train every row of a grid, each in its own folder of `output_dir`; rows that are there already are read.
+    Train every row of a grid, each in its own folder of `output_dir`. Rows that are finished already are read.
 
     After each row `output_dir/<name>.json` and `<name>.md` hold the table so far.
 
     Args:
-        name: Out of `GRIDS`.
-        options, config: As of `read_arguments`, common to all rows.
+        name: One of `GRIDS`.
+        options, config: As in `read_arguments`; the same for all rows.
 
     Raises:
-        ArgumentsError: For another name, or as `align`.
+        ArgumentsError: For an unknown name, and as in `align`.
     """
     if name not in GRIDS:
         raise ArgumentsError(f"grid {name!r}: must be one of {', '.join(GRIDS)}")
@@ -99,7 +99,7 @@ def run_grid(name: str, options: Sequence[str], config: str | Path | None = None
 
 
 def as_markdown(rows: Sequence[tuple[Row, EvalResult]]) -> str:
-    """A table with our mean ranks and their 95 % intervals, the paper's beside them."""
+    """A table of the mean ranks with their 95 % intervals, and those of the paper."""
     chance = rows[0][1].metrics["chance"]["mean_rank"]
     lines = [
         f"Mean rank of {rows[0][1].config['sample']} (chance {chance:g}), n = {rows[0][1].n}, seed {rows[0][1].seed}.",

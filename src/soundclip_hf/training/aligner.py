@@ -1,4 +1,4 @@
-"""A LLaVA and an audio encoder in; a dual encoder with a fresh projector, and later the adapter of the two, out."""
+"""A LLaVA and an audio encoder in; a dual encoder with a new projector, and after training the adapter, out."""
 
 import os
 from collections.abc import Callable
@@ -32,11 +32,11 @@ from .arguments import AlignmentArguments, ArgumentsError
 @dataclass
 class Aligner:
     """
-    What alignment trains, and what the adapter is made of.
+    The model that alignment trains, and the parts that the adapter is made of.
 
     Attributes:
-        model: Frozen towers, and a projector to be trained.
-        config: Of the SoundLlava that the adapter makes of the base.
+        model: Frozen towers and the projector to be trained.
+        config: Of the SoundLlava that the base model and the adapter give together.
         processor: Of that SoundLlava.
     """
 
@@ -50,7 +50,7 @@ class Aligner:
         return SoundClipProcessor(self.processor.image_processor, self.processor.feature_extractor)
 
     def describe(self) -> dict[str, Any]:
-        """Everything about towers and front ends that changes an embedding: what a cache is keyed by."""
+        """Everything about the towers and their preprocessing that changes an embedding; the key of a cache."""
         audio_config = self.model.config.audio_config.to_dict()
         for name in ("_name_or_path", "transformers_version", "dtype", "architectures"):
             audio_config.pop(name, None)
@@ -59,7 +59,7 @@ class Aligner:
             "encoder": self.config.audio_encoder_name_or_path or self.config.base_model_name_or_path,
             "encoder_revision": self.config.audio_encoder_revision or self.config.base_model_revision,
             "encoder_config": audio_config,
-            # The hash of a folder's path says nothing of what is in it.
+            # The name of a folder does not change with its weights.
             "encoder_sample": fingerprint(self.model.audio_tower, 0)["values"],
             "feature_extractor": _settings(self.processor.feature_extractor),
             "vision": seen,
@@ -72,7 +72,7 @@ class Aligner:
         sound = self.config.sound_config
         if self.model.config.learnable_temperature:
             sound.temperature = float(torch.exp(-self.model.logit_scale.detach()))
-        # Only configuration and ears of this one are looked at; a language model of 7 B parameters is not needed.
+        # Only the configuration and the audio parts of this model are saved; its language model needs no memory.
         with torch.device("meta"):
             whole = SoundLlavaForConditionalGeneration(self.config)
         for part in ("audio_tower", "audio_projection", "vision_tower"):
@@ -83,10 +83,10 @@ class Aligner:
 
 def load_aligner(arguments: AlignmentArguments) -> Aligner:
     """
-    Load the towers and build a projector; its weights depend on torch's random state alone.
+    Load the towers and build a projector, whose weights depend only on torch's random state.
 
     Raises:
-        ArgumentsError: If base and encoder cannot be found, or do not fit.
+        ArgumentsError: If the base model or the encoder cannot be found, or they do not fit together.
     """
     base = _config(str(arguments.base_model), arguments.base_model_revision, "base_model")
     if base.model_type in ("llava", "llava_next"):
@@ -98,8 +98,8 @@ def load_aligner(arguments: AlignmentArguments) -> Aligner:
         )
     if arguments.audio_encoder is not None:
         raise ArgumentsError(
-            f"audio_encoder={arguments.audio_encoder!r}: {arguments.base_model} has ears of its own; leave it out, or "
-            "give the LLaVA that they were made for as base_model"
+            f"audio_encoder={arguments.audio_encoder!r}: {arguments.base_model} has its own audio encoder; leave it "
+            "out, or give the LLaVA that this adapter was made for as base_model"
         )
     return _from_sound_llava(arguments, base)
 
@@ -107,7 +107,9 @@ def load_aligner(arguments: AlignmentArguments) -> Aligner:
 def _from_llava(arguments: AlignmentArguments, base: PreTrainedConfig) -> Aligner:
     name, encoder_name = str(arguments.base_model), arguments.audio_encoder
     if encoder_name is None:
-        raise ArgumentsError(f"audio_encoder is missing: {name} is a LLaVA without ears; give --audio_encoder")
+        raise ArgumentsError(
+            f"audio_encoder is missing: {name} is a LLaVA without an audio encoder; give --audio_encoder"
+        )
     audio = _config(encoder_name, arguments.audio_encoder_revision, "audio_encoder", audio_encoder_config)
     audio = _with_fields(audio, arguments)
     config = SoundLlavaConfig.from_llava_config(
@@ -132,7 +134,7 @@ def _from_llava(arguments: AlignmentArguments, base: PreTrainedConfig) -> Aligne
     audio = config.sound_config.audio_config
     extractor = load_extractor(encoder_name, audio, arguments.audio_encoder_revision)
     if isinstance(audio, WhisperClipConfig):
-        # from_pretrained passes over arguments that a stock Whisper's file does not have.
+        # from_pretrained ignores arguments that are not in the file of a stock Whisper.
         extractor.window = audio.window
     processor = SoundLlavaProcessor.from_llava(
         name, extractor, sound_config=config.sound_config, revision=arguments.base_model_revision
@@ -157,13 +159,13 @@ def _from_sound_llava(arguments: AlignmentArguments, base: SoundLlavaConfig) -> 
         if getattr(arguments, field) not in (None, getattr(config.sound_config.audio_config, field, None))
     ]
     if given:
-        raise ArgumentsError(f"{given[0]}: {name} has ears of its own, whose settings stay; leave it out")
+        raise ArgumentsError(f"{given[0]}: {name} has its own audio encoder with its own settings; leave it out")
     for values in (config.sound_config, model.config):
         for field, value in fields.items():
             setattr(values, field, value)
     model.audio_projection = AlignmentProjector(model.config)
     model.audio_projection.apply(model._init_weights)
-    model._init_weights(model)  # of the temperature
+    model._init_weights(model)  # initialises the temperature
     model.freeze_base_model()
     processor = SoundLlavaProcessor.from_pretrained(name, revision=revision or "main")
     return _ready(Aligner(model, config, processor))
@@ -172,7 +174,7 @@ def _from_sound_llava(arguments: AlignmentArguments, base: SoundLlavaConfig) -> 
 def _ready(aligner: Aligner) -> Aligner:
     model = aligner.model
     model.audio_projection.float()
-    # Weights that the original encoder never had, such as those of a learned layer fusion.
+    # Weights that the original encoder does not have, such as those of a learned layer fusion, are trained too.
     for name, parameter in model.audio_tower.named_parameters():
         if name.rpartition(".")[2] in model.audio_tower._may_be_fresh:
             parameter.requires_grad_(True)
@@ -205,7 +207,9 @@ def _with_fields(audio: Any, arguments: AlignmentArguments) -> Any:
         if getattr(arguments, name) is not None
     }
     if given and not isinstance(audio, WhisperClipConfig):
-        raise ArgumentsError(f"{next(iter(given))}: belongs to Whisper encoders, and this one is {audio.model_type!r}")
+        raise ArgumentsError(
+            f"{next(iter(given))}: applies to Whisper encoders only, and this one is {audio.model_type!r}"
+        )
     return type(audio)(**{**audio.to_dict(), **given}) if given else audio
 
 
@@ -227,7 +231,7 @@ def _config(
     except NotAnAudioEncoderError as error:
         raise ArgumentsError(f"{field} {error}") from error
     except (OSError, ValueError, KeyError) as error:
-        where = "a folder without a readable config.json" if os.path.isdir(name) else "neither a folder, nor on the Hub"
+        where = "a folder without a readable config.json" if os.path.isdir(name) else "neither a folder nor on the Hub"
         raise ArgumentsError(f"{field} {name}: is {where} ({' '.join(str(error).split())[:200]})") from error
 
 

@@ -1,4 +1,4 @@
-"""Alignment of a sound encoder to a LLaVA's visual space: settings in; an adapter and its measured retrieval out.
+"""Alignment of an audio encoder with a LLaVA's visual space: settings in; an adapter and its retrieval results out.
 
 `accelerate launch -m soundclip_hf.training.alignment --config align/whisperclip …` runs it on several devices.
 """
@@ -26,7 +26,7 @@ from .pairs import PairRows, PairStream, open_pairs
 from .trainer import AlignmentTrainer, PairEncoder, readable
 
 RESULT_NAME, CURVE_NAME = "retrieval.json", "curve.json"
-# Where a run is stored and what it says changes nothing about what it computes.
+# Settings that do not change what a run computes.
 _WITHOUT_EFFECT = ("overwrite", "cache_embeddings", "cache_shard_rows", "cache_batch_size", "max_bad_rows")
 _OF_THE_RECIPE = (
     "learning_rate",
@@ -46,15 +46,15 @@ _OF_THE_RECIPE = (
 
 def align(settings: AlignmentArguments, training: AlignmentTrainingArguments) -> EvalResult:
     """
-    Train a projector and write the adapter to `training.output_dir`; a run that was stopped there goes on.
+    Train a projector and write the adapter to `training.output_dir`. A run that was stopped there is resumed.
 
     The folder then holds what `SoundLlava.from_pretrained` and `SoundClipModel.from_pretrained` read, `retrieval.json`
-    (the result, an [`EvalResult`]) and `curve.json` (what was logged on the way).
+    (the result, an [`EvalResult`]) and `curve.json` (what was logged during training).
 
     Raises:
         NotInstalledError: If the extra `train` is missing; nothing has been written then.
         ArgumentsError: If a setting is missing or does not fit; nothing has been written then.
-        CacheError, TrainingError: If the run cannot go on; the message names step and rows.
+        CacheError, TrainingError: If the run cannot continue; the message names the step and the rows.
     """
     check_extra()
     settings.check_complete()
@@ -152,7 +152,7 @@ def _cached(
         return folder
 
     if isinstance(train, PairRows) and isinstance(validation, PairRows) and train.rows is validation.rows:
-        # Another seed holds out other rows, and needs no other embeddings.
+        # One cache for both: another seed holds out other rows, but the embeddings stay the same.
         folder = cached(PairRows(train.rows, train.columns), settings.train_split)
         return CachedPairs(folder, train.marks()), CachedPairs(folder, validation.marks())
     return (
@@ -162,13 +162,16 @@ def _cached(
 
 
 def _check_sizes(train: Any, validation: Any, training: AlignmentTrainingArguments) -> None:
-    batch = training.per_device_train_batch_size
-    if batch * training.world_size < 2:
-        raise ArgumentsError(f"per_device_train_batch_size={batch}: a contrastive loss needs at least 2 pairs")
-    needed = batch * training.world_size * training.gradient_accumulation_steps
-    if hasattr(train, "__len__") and len(train) < batch * training.world_size:
+    each, devices = training.per_device_train_batch_size, training.world_size
+    # The pairs of one loss: those of all devices. Accumulation sums the gradients of several such batches; an epoch
+    # with fewer batches than that still ends with a step.
+    batch = each * devices
+    if batch < 2:
+        raise ArgumentsError(f"per_device_train_batch_size={each}: a contrastive loss needs at least 2 pairs")
+    if hasattr(train, "__len__") and len(train) < batch:
         raise ArgumentsError(
-            f"{len(train)} training pairs do not fill one batch of {needed}: lower per_device_train_batch_size"
+            f"{len(train)} training pairs do not fill one batch of {batch} (per_device_train_batch_size={each}, "
+            f"{devices} device{'s' * (devices > 1)}): lower per_device_train_batch_size"
         )
     if hasattr(validation, "__len__") and len(validation) < 2:
         raise ArgumentsError(f"{len(validation)} validation pair(s): retrieval needs at least 2")
@@ -181,7 +184,7 @@ def _measured(
     recipe: dict[str, Any],
     validation: Any,
 ) -> EvalResult:
-    """Retrieval on the validation rows, projected and raw, with its intervals."""
+    """Retrieval on the validation rows, with projected and with raw embeddings, and its intervals."""
     kept: list[Any] = []
 
     def keep(prediction: Any) -> dict[str, float]:
@@ -233,14 +236,14 @@ def _frame(text: str) -> str | float:
     try:
         return float(text)
     except ValueError:
-        raise ArgumentsError(f"frame={text!r}: give middle, first, or seconds") from None
+        raise ArgumentsError(f"frame={text!r}: give middle, first or a number of seconds") from None
 
 
 def main(options: Sequence[str] | None = None) -> None:
     """The command line of `python -m soundclip_hf.training.alignment`."""
     try:
         settings, training = read_arguments(sys.argv[1:] if options is None else options)
-        with redirect_stdout(sys.stderr):  # the trainer prints what it logs
+        with redirect_stdout(sys.stderr):  # the trainer prints its logs to stdout
             result = align(settings, training)
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         if "--debug" in sys.argv:

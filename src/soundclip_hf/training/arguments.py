@@ -17,7 +17,6 @@ from ..settings import SettingError, find_config, read_config
 from .trainer_packages import check_integrations, check_trackers
 
 
-# In the wheel, and in a source checkout.
 class ArgumentsError(SettingError):
     """A setting is unknown, missing or impossible."""
 
@@ -25,27 +24,28 @@ class ArgumentsError(SettingError):
 @dataclass
 class AlignmentArguments:
     """
-    What is aligned with what, on which data. `None` of a field of the encoder or the projector leaves it as it is.
+    What is aligned with what, on which data. None in a field of the encoder or the projector keeps its own value.
 
     Attributes:
         base_model: The LLaVA-1.5 or 1.6 whose visual space is the target, or a SoundLlava or adapter, whose encoder
-            stays and whose projector is trained from the start.
-        audio_encoder: The encoder's repository or folder; None with a SoundLlava.
-        layer_fusion, layer_fusion_n, time_pooling, window: Of a Whisper encoder. The logits of `weighted_sum` are
-            trained too, and cannot be cached.
-        loss: Terms joined with "+", of `losses.LOSS_TERMS`.
-        distribution_weight: `lambda`.
-        loss_chunk_size: Rows of logits at a time, so that large batches fit.
-        dataset: A `datasets` repository or folder, what `save_to_disk` wrote, or a folder of clips (or of sounds and
-            pictures of equal names).
-        eval_split: None takes `validation_fraction` of the training rows away, or, of a stream, the first
+            is kept and whose projector is trained from scratch.
+        audio_encoder: The encoder's repository or folder; None if `base_model` is a SoundLlava or an adapter.
+        layer_fusion, layer_fusion_n, time_pooling, window: Of a Whisper encoder. With `weighted_sum`, the weights of
+            the layers are trained too, so that its embeddings cannot be cached.
+        loss: One or more of `losses.LOSS_TERMS`, joined with "+".
+        distribution_weight: `lambda`, the weight of the term "distribution".
+        loss_chunk_size: Rows of logits that are in memory at a time, so that large batches fit.
+        dataset: A `datasets` repository or folder, a folder written by `save_to_disk`, or a folder of clips (or of
+            sounds and pictures with the same names).
+        eval_split: None holds out `validation_fraction` of the training rows; of a stream, its first
             `validation_rows`.
-        audio_column, image_column, video_column: None: "audio", "image" and "video", those that are there.
+        audio_column, image_column, video_column: None takes the columns "audio", "image" and "video", as far as they
+            exist.
         frame: Of a clip: "middle", "first" or seconds.
         max_bad_rows: Rows that cannot be read are logged and left out; more than this many end the run.
         cache_embeddings: Folder for the embeddings of encoder and vision tower, which are then computed once;
-            "none" takes back what a config says.
-        overwrite: Start anew where `output_dir` holds a run; otherwise it goes on.
+            "none" overrides the folder of a config.
+        overwrite: Start again if `output_dir` holds a run; otherwise that run is resumed.
     """
 
     base_model: str | None = None
@@ -87,7 +87,7 @@ class AlignmentArguments:
 
     def __post_init__(self) -> None:
         for name in ("base_model", "audio_encoder"):
-            # The adapter names them, and is read from anywhere.
+            # The adapter stores these paths, and may be loaded from another working directory.
             if (place := getattr(self, name)) is not None and Path(place).expanduser().is_dir():
                 setattr(self, name, str(Path(place).expanduser().resolve()))
         for name, allowed in (
@@ -120,7 +120,7 @@ class AlignmentArguments:
     def check_complete(self) -> None:
         """
         Raises:
-            ArgumentsError: If a run cannot start with these, naming what is missing.
+            ArgumentsError: If a setting is missing that a run needs; the message names it.
         """
         for name, meaning in (
             ("base_model", "the LLaVA whose visual space is the target"),
@@ -132,7 +132,7 @@ class AlignmentArguments:
 
 @dataclass
 class AlignmentTrainingArguments(TrainingArguments):
-    """Stock `TrainingArguments` with the recipe of the paper's appendix E; what the paper leaves open is our choice."""
+    """`TrainingArguments` with the recipe of the paper's appendix E as defaults; it does not state all of them."""
 
     output_dir: str | None = "out/align"
     learning_rate: float = 5e-5
@@ -148,16 +148,17 @@ class AlignmentTrainingArguments(TrainingArguments):
     save_strategy: str = "epoch"
     save_total_limit: int | None = 2
     logging_steps: float = 10
-    # A last batch of few pairs would be easier than the others, one of a single pair has no loss.
+    # A last batch of few pairs would be easier than the others, and a batch of one pair has no contrastive loss.
     dataloader_drop_last: bool = True
     remove_unused_columns: bool = False
     logging_nan_inf_filter: bool = False
     report_to: str = "none"
-    # Every process reads its own rows of a stream: batches that lack unreadable rows cannot be cut and handed around.
+    # Every process reads its own rows of a stream. Without their unreadable rows, batches differ in length, and
+    # accelerate could not split them among the processes.
     accelerator_config: dict[str, Any] | str | None = field(default_factory=lambda: {"dispatch_batches": False})
 
     def __post_init__(self) -> None:
-        # The trainer looks for these when models are loaded and data are read.
+        # The trainer itself checks these packages only after models and data have been loaded.
         check_integrations(self.optim, bool(self.deepspeed), self.use_liger_kernel)
         super().__post_init__()
         try:
@@ -178,12 +179,12 @@ def read_arguments(
 ) -> tuple[AlignmentArguments, AlignmentTrainingArguments]:
     """
     Args:
-        options: Words of a command line, such as `["--learning_rate", "1e-4"]`; they override the file. `--config` may
-            be among them.
+        options: Arguments of a command line, such as `["--learning_rate", "1e-4"]`; they override the file. `--config`
+            can be one of them.
         config: Path of a YAML file, or the name of one that comes with the package, such as "align/whisperclip".
 
     Raises:
-        ArgumentsError: For an unknown name (with the nearest known one), or a value that does not fit.
+        ArgumentsError: For an unknown name (the message has the nearest known one), or a value that is not valid.
         NotInstalledError: If the extra `train`, a tracker or an optimizer's package is missing.
     """
     check_extra()
@@ -211,7 +212,7 @@ def read_arguments(
         raise ArgumentsError(str(error)) from error
     _check_names({word.partition("=")[0].lstrip("-"): None for word in unknown if word.startswith("--")}, "--")
     if unknown:
-        raise ArgumentsError(f"{unknown[0]}: belongs to no option")
+        raise ArgumentsError(f"{unknown[0]}: does not belong to any option")
     return alignment, training
 
 

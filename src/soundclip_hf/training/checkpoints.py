@@ -1,4 +1,4 @@
-"""Which run a folder holds and how far it came: the settings of a run and its last whole checkpoint."""
+"""The settings of the run that a folder holds, and its last complete checkpoint."""
 
 import json
 import re
@@ -16,7 +16,7 @@ SETTINGS_NAME = "alignment.json"
 
 
 def last_checkpoint(folder: str | Path, processes: int = 1) -> Path | None:
-    """The last checkpoint that was written to its end: a run that was killed may have left half of one."""
+    """The last complete checkpoint, or None: a run that was killed may have left an incomplete one."""
     found = [
         (int(match[1]), path)
         for path in Path(folder).glob("checkpoint-*")
@@ -27,7 +27,7 @@ def last_checkpoint(folder: str | Path, processes: int = 1) -> Path | None:
 
 def claim(folder: str | Path, settings: dict[str, Any], overwrite: bool) -> None:
     """
-    Note the settings of the run in its folder, or find that it is the same run that goes on there.
+    Write the settings of the run to its folder, or check that the run in this folder has the same settings.
 
     Raises:
         ArgumentsError: If the folder holds a run with other settings.
@@ -57,7 +57,7 @@ def _is_whole(folder: Path, processes: int) -> bool:
         json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, SafetensorError):
         return False
-    # A zip file has its directory at its end.
+    # The directory of a zip file is at its end, so a truncated one is not recognised.
     return all(zipfile.is_zipfile(folder / name) for name in ("optimizer.pt", "scheduler.pt", *rng))
 
 

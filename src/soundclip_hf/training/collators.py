@@ -1,4 +1,4 @@
-"""Rows in; the tensors of a batch out. A row that cannot be read is logged, counted and left out."""
+"""Pairs in; the tensors of a batch out. A pair that cannot be read is logged, counted and left out."""
 
 import logging
 from collections.abc import Sequence
@@ -30,19 +30,19 @@ class PairCollator:
     def __call__(self, pairs: Sequence[Pair]) -> dict[str, Tensor]:
         """
         Returns:
-            `rows` `(b,)` int64, the places in the dataset; `bad`, int64, those of the pairs that were left out; and,
-            where b > 0, what the processor returns for the others.
+            `rows` `(b,)` int64, the indices in the dataset; `bad`, int64, the indices of the pairs that were left out;
+            and, if b > 0, the tensors that the processor returns for the `b` pairs.
         """
         opened: list[tuple[int, np.ndarray, Image.Image]] = []
         for pair in pairs:
             try:
                 opened.append((pair.row, *self._open(pair)))
-            except Exception as error:  # decoders raise whatever they like, and no row is worth the run
+            except Exception as error:  # decoders raise many kinds of errors, and one bad row must not end the run
                 _log(pair.row, error)
         try:
             features = self._process(opened)
         except ValueError:
-            # A sound that the feature extractor does not take: find it, and go on without it.
+            # The feature extractor refuses one of the sounds: find it, and continue without it.
             opened = [entry for entry in opened if self._can_process(entry)]
             features = self._process(opened)
         rows = [row for row, *_ in opened]
@@ -84,7 +84,7 @@ class PairCollator:
 
 
 def collate_cached(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A batch that the cache has put together is one already."""
+    """Return `batch`: the cache makes whole batches itself."""
     return batch
 
 

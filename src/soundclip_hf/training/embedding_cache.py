@@ -1,4 +1,4 @@
-"""Pairs in, once; their embeddings in safetensors shards out, which are memory-mapped and served as batches."""
+"""Pairs in; their embeddings out, computed once, stored in safetensors shards and memory-mapped as batches."""
 
 import errno
 import hashlib
@@ -32,14 +32,14 @@ class CacheError(RuntimeError):
 
 class CachedPairs(Dataset):
     """
-    Embeddings of pairs, memory-mapped; what is indexed is what is read.
+    Embeddings of pairs, memory-mapped: only the pairs that are indexed are read.
 
     `dataset[i]` and `dataset.__getitems__(indices)` give batches: `rows` `(b,)` int64, `audio_embeddings` `(b, d_a)`
     and `vision_embeddings` `(b, D)`, float32.
 
     Args:
-        folder: Of a complete cache.
-        keep: `(rows of the dataset,)` bool: leave out the pairs of the others. A row beyond its end is kept.
+        folder: That of a complete cache.
+        keep: `(rows of the dataset,)` bool; pairs of the other rows are left out. A row beyond its end is kept.
 
     Raises:
         CacheError: If the cache is not complete, or a shard cannot be read.
@@ -48,7 +48,7 @@ class CachedPairs(Dataset):
     def __init__(self, folder: str | Path, keep: Tensor | None = None) -> None:
         self.folder = Path(folder)
         if not (self.folder / INDEX_NAME).is_file():
-            raise CacheError(f"{self.folder}: this cache is not complete; run again, it goes on where it stopped")
+            raise CacheError(f"{self.folder}: this cache is not complete; run again to complete it")
         self.index = json.loads((self.folder / INDEX_NAME).read_text(encoding="utf-8"))
         self.shards = [_open(self.folder / name) for name in self.index["shards"]]
         self.ends = torch.tensor([len(shard["rows"]) for shard in self.shards]).cumsum(0)
@@ -107,18 +107,20 @@ def build_cache(
     parts: int = 1,
 ) -> None:
     """
-    Write the shards that are missing. Each appears whole or not at all, so that a stopped run goes on with the next.
+    Write the shards that are missing. A shard is written completely or not at all, so that a stopped run can be
+    resumed.
 
     Args:
         rows: A `PairRows` or a `PairStream`.
         folder: From [`cache_folder`].
-        key: What it was made of; stored beside the shards.
+        key: The settings that the embeddings depend on; stored beside the shards.
         collate: Reads the media of some rows.
-        embed: Embeds what `collate` gives. Embeddings that are not finite are left out like unreadable rows.
-        shard_rows, batch_size: Rows of the dataset in a shard, and in one call of `embed`.
-        max_bad_rows: More than this many rows left out end the run.
-        workers: Processes that read media ahead; a stream is read without.
-        part, parts: Of several processes, this one writes every `parts`-th shard; [`finish_cache`] comes after all.
+        embed: Embeds the result of `collate`. Embeddings that are not finite are left out, like unreadable rows.
+        shard_rows, batch_size: Number of rows of the dataset in a shard, and in one call of `embed`.
+        max_bad_rows: The run ends with an error if more rows than this are left out.
+        workers: Number of processes that read media in advance; not used for a stream.
+        part, parts: The index of this process and the number of processes. Each writes every `parts`-th shard; call
+            [`finish_cache`] after all of them.
 
     Raises:
         CacheError: If the disk is full, or too many rows were left out.
@@ -141,7 +143,7 @@ def build_cache(
             if bad + left_out > max_bad_rows:
                 raise CacheError(
                     f"{bad + left_out} rows cannot be used, more than max_bad_rows={max_bad_rows}, and this is only "
-                    f"shard {number}; repair the dataset, or raise it"
+                    f"shard {number}; repair the dataset, or raise max_bad_rows"
                 )
         bad += left_out
         tensors = dict(zip(("rows", "audio_embeddings", "vision_embeddings"), map(torch.cat, zip(*found))))
@@ -150,10 +152,10 @@ def build_cache(
 
 def finish_cache(folder: Path) -> None:
     """
-    Write the index of all shards, after which the cache can be read.
+    Write the index of all shards. The cache can be read after that.
 
     Raises:
-        CacheError: If there is no pair in it.
+        CacheError: If the cache has no pair.
     """
     names = sorted(path.name for path in folder.glob("shard-*.safetensors"))
     shards = [_open(folder / name) for name in names]
@@ -165,7 +167,7 @@ def finish_cache(folder: Path) -> None:
 
 
 def _missing(rows: Any, folder: Path, shard_rows: int, part: int, parts: int) -> Iterator[tuple[int, Any]]:
-    """Numbers and rows of the shards that this process has to write."""
+    """The numbers and the rows of the shards that this process has to write."""
     if hasattr(rows, "__len__"):
         for number in range(part, -(-len(rows) // shard_rows), parts):
             if not (folder / _name(number)).is_file():
@@ -211,8 +213,8 @@ def _save(tensors: dict[str, Tensor], path: Path, left_out: int, part: int) -> N
         temporary.unlink(missing_ok=True)
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise CacheError(
-            f"the cache cannot be written to {path}: {reason}. Free some space and run again: the shards that are "
-            "there stay"
+            f"the cache cannot be written to {path}: {reason}. Free some space and run again: the existing "
+            "shards are kept"
         ) from error
 
 

@@ -21,12 +21,12 @@ _TABLES = ("*.parquet", "*.arrow", "metadata.*", "dataset_info.json", "dataset_d
 @dataclass(frozen=True)
 class Pair:
     """
-    Where one sound and its picture come from: `video` alone, or `audio` with `image` or `video`.
+    The sources of one sound and its picture: `video` alone, or `audio` with `image` or `video`.
 
     Attributes:
-        row: Place in the dataset, which messages name.
-        audio, image, video: Anything that `media.load_sound`, PIL and `media.read_clip` take: paths, bytes, arrays with
-            their rate in a dict, pictures.
+        row: Index in the dataset, for messages.
+        audio, image, video: Anything that `media.load_sound`, `media.load_picture` and `media.read_clip` accept: paths,
+            bytes, arrays with their rate in a dict, PIL images.
     """
 
     row: int
@@ -41,7 +41,7 @@ class PairRows(Dataset):
 
     Args:
         rows: Has a length; `rows[i]` is a dict with the `columns`.
-        columns: Names of the dict by field of [`Pair`].
+        columns: Field of [`Pair`] -> key of the row.
         keep: `(n,)` int64, the rows of this part; None: all.
     """
 
@@ -57,7 +57,7 @@ class PairRows(Dataset):
         return _pair(row, self.rows[row], self.columns)
 
     def part(self, keep: torch.Tensor) -> "PairRows":
-        """Of these rows only those that `keep`, `(rows of the dataset,)` bool, marks."""
+        """The rows of this part that are true in `keep`, `(rows of the dataset,)` bool."""
         return PairRows(self.rows, self.columns, self.keep[keep[self.keep]])
 
     def marks(self) -> torch.Tensor:
@@ -67,7 +67,7 @@ class PairRows(Dataset):
         return marked
 
     def identity(self) -> str:
-        """Changes with the rows: a folder that has got other files is another dataset."""
+        """A hash that changes with the rows, and with the size and time of the files of a folder."""
         told = hashlib.sha256(self.keep.numpy().tobytes())
         fingerprint = getattr(self.rows, "_fingerprint", None)
         if fingerprint is not None:
@@ -103,7 +103,7 @@ class PairStream(IterableDataset):
         return PairStream(self.rows, self.columns, start, self.stop)
 
     def identity(self) -> str:
-        """Which part of the stream; what the stream holds is not known before it is read."""
+        """The range of rows. Their content is not known before the stream is read."""
         return f"{self.start}..{self.stop}"
 
 
@@ -204,7 +204,7 @@ def _of_dataset(arguments: AlignmentArguments, split: str) -> PairRows | PairStr
     columns = find_columns(names, arguments)
     for column in columns.values():
         feature = (loaded.features or {}).get(column)
-        # Decoded here, one broken file would end the run, and sounds would need torchcodec.
+        # If datasets decoded them, one broken file would end the run, and sounds would need torchcodec.
         if isinstance(feature, (datasets.Audio, datasets.Image, datasets.Video)):
             loaded = loaded.cast_column(column, type(feature)(decode=False))
     loaded = loaded.select_columns(list(columns.values()))
@@ -228,7 +228,7 @@ def _files(folder: Path) -> list[dict[str, str]]:
     if not pairs:
         raise ArgumentsError(
             f"dataset {folder}: holds neither a datasets table, nor clips ({', '.join(sorted(CLIPS))}), nor sounds and "
-            "pictures of equal names"
+            "pictures with the same names"
         )
     return pairs
 
@@ -238,7 +238,7 @@ def _pair(row: int, values: dict[str, Any], columns: dict[str, str]) -> Pair:
 
 
 def _source(value: Any) -> Any:
-    # What an undecoded feature of datasets gives.
+    # The form of a datasets feature that is not decoded.
     if isinstance(value, dict) and "array" not in value and ("bytes" in value or "path" in value):
         return value.get("bytes") or value.get("path")
     return value

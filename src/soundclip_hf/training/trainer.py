@@ -1,4 +1,4 @@
-"""Batches of pairs, cached or not, in; a trained projector out, by transformers' own `Trainer`."""
+"""Batches of pairs, cached or not, in; a projector trained by transformers' `Trainer` out."""
 
 import logging
 from typing import Any
@@ -17,14 +17,14 @@ logger = logging.getLogger("transformers.soundclip_hf.training")
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on; the message names the step and the rows."""
+    """Training cannot continue; the message names the step and the rows."""
 
 
 class PairEncoder(nn.Module):
     """
-    What the trainer wraps: a batch to `f_a` and `c`, from media or from cached embeddings.
+    The module that the trainer trains: it computes `f_a` and `c` of a batch, from media or from cached embeddings.
 
-    Its state is what is trained, so that a checkpoint of a few megabytes does not carry frozen towers.
+    Its state dict holds only the trained parameters, so that checkpoints do not contain the frozen towers.
     """
 
     def __init__(self, model: SoundClipModel) -> None:
@@ -33,7 +33,7 @@ class PairEncoder(nn.Module):
         super().train(False)
 
     def train(self, mode: bool = True) -> "PairEncoder":
-        # The trainer asks before every step; walking through hundreds of frozen modules takes a tenth of it.
+        # The trainer calls this before every step, and visiting hundreds of frozen modules takes a tenth of a step.
         return self if self.training is mode else super().train(mode)
 
     def forward(
@@ -87,7 +87,7 @@ class PairEncoder(nn.Module):
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """
         Raises:
-            ValueError: If the state is not exactly what is trained; `strict` is not asked.
+            ValueError: If the names are not exactly those of the trained parameters, whatever `strict` is.
         """
         own = self.trained_names()
         if own != set(state_dict):
@@ -100,10 +100,11 @@ class PairEncoder(nn.Module):
 
 class SaveAfterEvaluation(TrainerCallback):
     """
-    Puts off the checkpoint of an epoch's last step until the epoch is evaluated.
+    Saves the checkpoint of an epoch's last step after the evaluation of that epoch.
 
-    Resumed from it, the trainer starts the next epoch: the evaluation, and what the learning rate makes of it, would be
-    left out, and the weights would differ from those of a run that was not stopped.
+    A run that is resumed from this checkpoint starts with the next epoch. If the checkpoint were saved before the
+    evaluation, the resumed run would skip it, the learning rate would not follow it, and the weights would differ from
+    those of a run that was not stopped.
     """
 
     def __init__(self) -> None:
@@ -120,10 +121,10 @@ class SaveAfterEvaluation(TrainerCallback):
 
 class AlignmentTrainer(Trainer):
     """
-    `Trainer` with a loss over the pairs of all processes, validation by retrieval, and rows named where training fails.
+    `Trainer` with a loss over the pairs of all processes, validation by retrieval, and errors that name the rows.
 
-    The validation loss is that of blocks of one training batch each, so that it compares with the training loss
-    whatever the number of processes; it is what the learning rate follows.
+    The validation loss is the mean over blocks of the size of a training batch, so that it can be compared with the
+    training loss for any number of processes. The learning rate follows it.
     """
 
     def __init__(self, model: PairEncoder, settings: AlignmentArguments, **kwargs: Any) -> None:
@@ -163,14 +164,14 @@ class AlignmentTrainer(Trainer):
         _, bad = self._take_rows(inputs)
         with torch.no_grad():
             outputs = model(**inputs)
-        # Gathering wants as many rows of every process; `measure` takes these out again.
+        # Gathering needs the same number of rows in every process; `measure` removes the NaN rows again.
         projected, raw, vision = (
             F.pad(outputs[name], (0, 0, 0, bad), value=torch.nan) for name in ("projected", "raw", "vision")
         )
         return None, (projected, raw), vision
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
-        # Only logged where nothing is clipped, and a twelfth of a step from cached embeddings.
+        # Without clipping the norm is only logged, and computing it takes a twelfth of a step from cached embeddings.
         if grad_norm is None and (self.state.global_step + 1) % max(1, int(self.state.logging_steps)):
             return None
         return super()._get_grad_norm(model, grad_norm=grad_norm)
@@ -183,7 +184,7 @@ class AlignmentTrainer(Trainer):
             self.args.dataloader_drop_last = drop_last
 
     def measure(self, prediction: EvalPrediction) -> dict[str, float]:
-        """Loss and retrieval, of the projected and of the raw embeddings, with chance beside them."""
+        """The loss, and the retrieval of the projected and of the raw embeddings, with the values of chance."""
         projected, raw, vision = readable(prediction)
         scale = self.accelerator.unwrap_model(self.model).soundclip.logit_scale.detach().exp().cpu()
         size = self.args.train_batch_size * self.args.world_size
@@ -224,22 +225,22 @@ class AlignmentTrainer(Trainer):
         )
 
     def _take_rows(self, inputs: dict[str, Any]) -> tuple[Tensor, int]:
-        """Take the rows of a batch out of it, and how many more could not be read."""
+        """Remove `rows` and `bad` from a batch; return the rows, and the number of rows that could not be read."""
         rows, bad = inputs.pop("rows"), inputs.pop("bad", None)
         if bad is None:
             return rows, 0
-        self.bad_rows.update(bad.tolist())  # every epoch meets them again
+        self.bad_rows.update(bad.tolist())  # a set, as every epoch reads them again
         if len(self.bad_rows) > self.settings.max_bad_rows:
             raise TrainingError(
                 f"{len(self.bad_rows)} rows could not be read, more than max_bad_rows={self.settings.max_bad_rows}; "
-                "repair the dataset, or raise it"
+                "repair the dataset, or raise max_bad_rows"
             )
         return rows, len(bad)
 
 
 def readable(prediction: EvalPrediction) -> tuple[Tensor, Tensor, Tensor]:
     """
-    Projected, raw and vision features of the validation rows that could be read, `(n, vision_hidden_size)` each.
+    The projected, raw and vision features of the validation rows that could be read, `(n, vision_hidden_size)` each.
 
     Raises:
         TrainingError: If fewer than 2 could.

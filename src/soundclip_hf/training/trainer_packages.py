@@ -1,4 +1,4 @@
-"""Settings of transformers' trainer in; one error, before anything is loaded, for a package that they need, out."""
+"""Checks that the packages which settings of transformers' trainer need are installed, before anything is loaded."""
 
 import os
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 from ..extras import installed, require
 
-# Value of report_to -> the modules that its callback needs.
+# Value of `report_to` -> the modules that its callback needs.
 TRACKERS = {
     "azure_ml": ("azureml.core",),
     "clearml": ("clearml",),
@@ -23,7 +23,7 @@ TRACKERS = {
     "trackio": ("trackio",),
     "wandb": ("wandb",),
 }
-# Beginning of the name of an optimizer -> the module that it needs.
+# Start of the name of an optimizer -> the module that it needs.
 OPTIMIZERS = {
     "adamw_bnb": "bitsandbytes",
     "adamw_8bit": "bitsandbytes",
@@ -47,7 +47,7 @@ KUBEFLOW = "KUBEFLOW_TRAINER_SERVER_URL"
 def check_trackers(report_to: str | Sequence[str] | None) -> None:
     """
     Args:
-        report_to: As of `TrainingArguments`: names of trackers, or "none" or "all" (those that are installed).
+        report_to: As in `TrainingArguments`: names of trackers, or "none" or "all" (those that are installed).
 
     Raises:
         ValueError: There is no such tracker; the message has the nearest name.
@@ -62,20 +62,20 @@ def check_trackers(report_to: str | Sequence[str] | None) -> None:
         if name not in INTEGRATION_TO_CALLBACK:
             near = get_close_matches(str(name), INTEGRATION_TO_CALLBACK, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"give none, all, or {', '.join(INTEGRATION_TO_CALLBACK)}"
-            raise ValueError(f"report_to={name!r}: is no tracker of transformers; {hint}")
+            raise ValueError(f"report_to={name!r}: is not a tracker of transformers; {hint}")
         if name == "tensorboard" and installed("tensorboardX"):
             continue
-        # A tracker that is newer than this table says itself what it needs, later.
+        # A tracker that is newer than this table raises its own error later.
         require(*TRACKERS.get(name, ()), what=f"report_to={name}")
         if name == "kubeflow" and not os.environ.get(KUBEFLOW):
-            raise ValueError(f"report_to='kubeflow': works inside a Kubeflow TrainJob, where {KUBEFLOW} is set")
+            raise ValueError(f"report_to='kubeflow': needs {KUBEFLOW}, which is set inside a Kubeflow TrainJob")
 
 
 def check_integrations(optimizer: str, deepspeed: bool, liger: bool) -> None:
     """
     Args:
         optimizer: `optim` of `TrainingArguments`.
-        deepspeed, liger: Whether `deepspeed` and `use_liger_kernel` ask for these.
+        deepspeed, liger: Whether `deepspeed` and `use_liger_kernel` are set.
 
     Raises:
         NotInstalledError: The package of one is missing.
