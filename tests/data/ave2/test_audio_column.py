@@ -166,3 +166,15 @@ def test_bad_arguments(plain):
         with_audio(with_audio(plain))
     with pytest.raises(ValueError, match="sampling_rate=0"):
         with_audio(plain, 0)
+
+
+def test_a_saved_column_of_sound_is_decoded_again_without_torchcodec(plain, tmp_path):
+    """`datasets` stores it as a plain Audio, which its own decoding reads with torchcodec."""
+    with_audio(plain, 8000).save_to_disk(tmp_path / "saved")
+    loaded = datasets.load_from_disk(str(tmp_path / "saved"))
+    assert type(loaded.features["audio"]) is datasets.Audio
+    assert [pitch(row, 8000) for row in with_audio(loaded, 8000)] == [
+        pitch(row, 8000) for row in with_audio(plain, 8000)
+    ]
+    with pytest.raises(ValueError, match="a column 'sample_id' already"):
+        with_audio(plain, audio_column="sample_id")

@@ -20,7 +20,7 @@ FAULTS = [
     ("segment_end_time", float("nan"), "not a finite number"),
     ("youtube_start_time", 31.0, "clip_start_time + segment_start_time is 30"),
     ("youtube_end_time", None, "clip_start_time + segment_end_time is 33"),
-    ("retrieved_at", "yesterday", "not a datetime"),
+    ("retrieved_at", "yesterday", "no date and time of ISO 8601"),
     ("media_sha256", "ABC", "no SHA-256"),
     ("media_status", "gone", "none of ok, missing"),
     ("media_status", 8, "none of ok, missing"),

@@ -5,7 +5,6 @@ The file is also a table that a later run can read, to ask again for these rows 
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -124,10 +123,7 @@ def read_dead_letters(path: str | Path) -> Iterator[dict[str, Any]]:
     with pyarrow.parquet.ParquetFile(path) as opened:
         for batch in opened.iter_batches(BATCH_ROWS):
             for letter in batch.to_pylist():
-                row = json.loads(letter["row"])
-                if isinstance(row.get("retrieved_at"), str):
-                    row["retrieved_at"] = datetime.datetime.fromisoformat(row["retrieved_at"])
-                yield letter | {"row": row}
+                yield letter | {"row": json.loads(letter["row"])}
 
 
 def earlier_attempts(path: str | Path) -> dict[tuple[str, str], int]:

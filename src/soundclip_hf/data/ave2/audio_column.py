@@ -30,8 +30,9 @@ def with_audio(ds: Any, sampling_rate: int = 16000, *, video_column: str = "vide
     """Add a column with the sound of each clip. It points to the bytes of the clip; nothing is copied or written.
 
     `ds[0]["audio"]` is a dict with `array`, `(samples,)` float32 mono, and `sampling_rate`; null clips have no sound.
-    Only what is looked at is decoded. Stored, or joined sideways to another data set, the column is a plain
-    `datasets.Audio` of the file's bytes.
+    Only the rows that are read are decoded. Stored (`save_to_disk`), or joined sideways to another data set, the column
+    is a plain `datasets.Audio` of the file's bytes, which `datasets` decodes with torchcodec; call `with_audio` again
+    on what you load to decode it without.
 
     Without torchcodec no clip can be decoded by `datasets` itself: then the `video` column gives `bytes` and `path`,
     for `soundclip_hf.read_clip(row["video"]["bytes"])`.
@@ -48,7 +49,7 @@ def with_audio(ds: Any, sampling_rate: int = 16000, *, video_column: str = "vide
 
     Raises:
         TypeError: Another kind of object.
-        ValueError: No column of clips, or one that has the new column's name already.
+        ValueError: No column of clips, or a column with the new column's name that is not a `datasets.Audio`.
     """
     if not isinstance(ds, ANY):
         raise TypeError(f"{type(ds).__name__} is no data set; pass what datasets.load_dataset returns")
@@ -61,11 +62,13 @@ def with_audio(ds: Any, sampling_rate: int = 16000, *, video_column: str = "vide
         ds = ds._resolve_features()
     if video_column not in ds.features:
         raise ValueError(f'no column {video_column!r} in {", ".join(ds.features)}; clips are in AVE-2\'s "media" part')
+    sound = ClipAudio(sampling_rate=sampling_rate)
     if audio_column in ds.features:
-        raise ValueError(f"there is a column {audio_column!r} already; pass another audio_column")
+        if type(ds.features[audio_column]) is not Audio:
+            raise ValueError(f"there is a column {audio_column!r} already; pass another audio_column")
+        return ds.cast_column(audio_column, sound)
     if not config.TORCHCODEC_AVAILABLE:
         ds = ds.cast_column(video_column, Video(decode=False))
-    sound = ClipAudio(sampling_rate=sampling_rate)
     if isinstance(ds, Dataset):
         return _aliased(ds, video_column, audio_column, sound)
     # The clip must arrive at the new column as bytes, whatever becomes of it in its own. Features that are given to

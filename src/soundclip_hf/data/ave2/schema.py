@@ -5,6 +5,7 @@ Rows are plain dicts in which class labels are names; `Features.encode_example` 
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,8 @@ VALUES = {
     "youtube_start_time": "float64",
     "youtube_end_time": "float64",
     "media_sha256": "string",
-    "retrieved_at": "timestamp[ms, tz=UTC]",
+    # ISO 8601. As a timestamp it would keep `with_format("torch")` from reading any row.
+    "retrieved_at": "string",
     "builder_version": "string",
     "audio_caption": "string",
     "speech_content": "string",
@@ -150,8 +152,16 @@ def complete(row: Mapping[str, Any]) -> dict[str, Any]:
     if filled["clip_start_time"] is not None:
         for edge in ("start", "end"):
             filled[f"youtube_{edge}_time"] = filled["clip_start_time"] + filled[f"segment_{edge}_time"]
+    filled["retrieved_at"] = stored("retrieved_at", filled["retrieved_at"])
     filled["media_status"] = filled["media_status"] or ("ok" if filled["media_sha256"] else "missing")
     return filled | derived(filled)
+
+
+def stored(name: str, value: Any) -> Any:
+    """A value as the column has it in Arrow: the code of a class label, a date and time as text."""
+    if isinstance(value, datetime.datetime):
+        return value.isoformat()
+    return LABELS[name].index(value) if name in LABELS and value in LABELS[name] else value
 
 
 def derived(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,4 +193,5 @@ __all__ = [
     "overall_score",
     "sample_id",
     "segment_type",
+    "stored",
 ]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...files import sha256
-from .schema import LABELS
+from .schema import stored
 
 if TYPE_CHECKING:
     import pyarrow
@@ -116,7 +116,7 @@ class Series:
             self._end(full=True)
         elif self.group and (len(self.group) == limits.group_rows or self.group_bytes + size > limits.group_bytes):
             self._flush()
-        coded = {name: _coded(name, value) for name, value in row.items() if name in self.names}
+        coded = {name: stored(name, value) for name, value in row.items() if name in self.names}
         if clip is not None:
             coded["video"] = {"bytes": clip, "path": f"{row['sample_id']}.mp4"}
         self.group.append(coded)
@@ -195,10 +195,6 @@ def row_text(row: Mapping[str, Any]) -> bytes:
 
 def shard_json(shard: Shard) -> str:
     return json.dumps(asdict(shard), indent=1, sort_keys=True) + "\n"
-
-
-def _coded(name: str, value: Any) -> Any:
-    return LABELS[name].index(value) if name in LABELS and value in LABELS[name] else value
 
 
 __all__ = ["Limits", "OtherRowsError", "Series", "Shard", "row_text", "shard_json"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...extras import require
 from ...files import replacing
 from ...text_tables import json_lines, json_value
-from .schema import LABELS, complete, features
+from .schema import LABELS, complete, features, stored
 from .upstream import from_upstream
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ def read_rows(path: str | Path) -> Iterator[dict[str, Any]]:
                     for name, names in LABELS.items():
                         if isinstance(row.get(name), int) and 0 <= row[name] < len(names):
                             row[name] = names[row[name]]
+                    if "retrieved_at" in row:  # a timestamp in earlier tables
+                        row["retrieved_at"] = stored("retrieved_at", row["retrieved_at"])
                     yield row
 
 
@@ -92,7 +94,7 @@ def read_batches(path: str | Path, columns: Sequence[str]) -> Iterator[pyarrow.R
         rows = read_rows(file)
         schema = pyarrow.schema([features().arrow_schema.field(name) for name in columns])
         while part := list(islice(rows, BATCH_ROWS)):
-            table = [{name: _coded(name, row[name]) for name in columns} for row in part]
+            table = [{name: stored(name, row[name]) for name in columns} for row in part]
             try:
                 yield pyarrow.RecordBatch.from_pylist(table, schema=schema)
             except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
@@ -114,7 +116,7 @@ def write_parquet(rows: Iterable[Mapping[str, Any]], path: str | Path) -> int:
     source = iter(rows)
     with replacing(target) as partial, pyarrow.parquet.ParquetWriter(partial, schema, compression="zstd") as writer:
         while part := list(islice(source, BATCH_ROWS)):
-            table = [{name: _coded(name, value) for name, value in row.items()} for row in part]
+            table = [{name: stored(name, value) for name, value in row.items()} for row in part]
             try:
                 writer.write_table(pyarrow.Table.from_pylist(table, schema=schema))
             except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
@@ -148,10 +150,6 @@ def _json_lines(file: Path) -> Iterator[dict[str, Any]]:
             yield complete(json_value(line))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{file}, line {number}: {error}") from error
-
-
-def _coded(name: str, value: Any) -> Any:
-    return LABELS[name].index(value) if name in LABELS and value in LABELS[name] else value
 
 
 __all__ = ["check_readable", "files", "read_batches", "read_rows", "write_parquet"]

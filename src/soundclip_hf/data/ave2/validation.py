@@ -90,14 +90,20 @@ def _wrong_type(name: str, dtype: str, value: Any) -> Iterator[str]:
             yield f"{name}={value} does not fit into {dtype}"
     elif dtype == "bool":
         good, wanted = isinstance(value, bool), "true or false"
-    elif dtype.startswith("timestamp"):
-        good, wanted = isinstance(value, datetime.datetime), "a datetime"
     else:
         good, wanted = number and math.isfinite(value), "a finite number"
     if not good:
         yield f"{name}={value!r} is {type(value).__name__}, not {wanted}"
     elif name in SCORES and not 0 <= value <= MAX_SCORE:
         yield f"{name}={value} is outside 0..{MAX_SCORE}"
+
+
+def _is_iso8601(text: str) -> bool:
+    try:
+        datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _wrong_list(name: str, value: Any) -> Iterator[str]:
@@ -121,6 +127,8 @@ def _label(name: str, value: Any) -> str | None:
 
 
 def _wrong_values(row: Mapping[str, Any]) -> Iterator[str]:
+    if row["retrieved_at"] is not None and not _is_iso8601(row["retrieved_at"]):
+        yield f"retrieved_at={row['retrieved_at']!r} is no date and time of ISO 8601, such as 2026-01-31T12:00:00+00:00"
     if not row["youtube_id"]:
         yield "youtube_id is empty"
     if row["segment"] < 1:
