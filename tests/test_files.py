@@ -1,10 +1,12 @@
 """Files that appear whole or not at all."""
 
+import errno
 import hashlib
+import json
 
 import pytest
 
-from soundclip_hf.files import read_json, replacing, sha256, write_json, write_text
+from soundclip_hf.files import naming, read_json, replacing, sha256, write_json, write_text
 
 
 def fail_while_writing(path):
@@ -39,3 +41,33 @@ def test_sha256(tmp_path):
     content = bytes(range(256)) * 5000
     (tmp_path / "a").write_bytes(content)
     assert sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_an_error_of_a_writer_names_the_target_and_not_its_temporary_name(tmp_path):
+    for place in (tmp_path / "none" / "a.txt", tmp_path / "file" / "a.txt"):
+        (tmp_path / "file").touch()
+        with pytest.raises(OSError, match=r"a\.txt") as caught:
+            write_text(place, "new")
+        assert caught.value.filename == str(place)
+        assert ".partial" not in str(caught.value)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        write_text(tmp_path / "folder", "new")
+    assert caught.value.filename == str(tmp_path / "folder")
+    assert not [*tmp_path.glob(".*")]
+
+
+def test_naming_puts_the_file_in_front_of_errors_that_do_not_say_it(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"a\.txt: is not UTF-8 text"), naming(path):
+        path.read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match=r"a\.txt: Expecting value"), naming(path):
+        json.loads("nothing")
+    with pytest.raises(OSError, match=r"a\.txt") as caught, naming(path):
+        raise OSError(errno.EIO, "Input/output error")
+    assert caught.value.errno == errno.EIO
+    said = ValueError(f"{path}, line 3: is no JSON")
+    with pytest.raises(ValueError, match="line 3") as caught, naming(path):
+        raise said
+    assert caught.value is said

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,37 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         yield partial
         os.replace(partial, target)
+    except OSError as error:
+        if error.errno is None or partial.name not in str(error):
+            raise
+        # Whoever reads the message knows the target, not its temporary name.
+        raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
     finally:
-        partial.unlink(missing_ok=True)
+        # Where the folder is a file, there is nothing to remove, and the error above says so.
+        with suppress(NotADirectoryError):
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """
+    Put the name of a file in front of errors that do not say which file they are about, as those of decoders.
+
+    Raises:
+        OSError: In place of an `OSError` without the name.
+        ValueError: In place of a `ValueError` without the name.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if str(path) in str(error):
+            raise
+        if isinstance(error, OSError):
+            number = error.errno or 0
+            reason = os.strerror(number) if number else " ".join(str(error).split())
+            raise OSError(number, reason, str(path)) from error
+        reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else " ".join(str(error).split())
+        raise ValueError(f"{path}: {reason}") from error
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -56,4 +85,4 @@ def sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-__all__ = ["read_json", "replacing", "sha256", "write_json", "write_text"]
+__all__ = ["naming", "read_json", "replacing", "sha256", "write_json", "write_text"]

@@ -99,3 +99,38 @@ def test_broken_weights(describe, tmp_path):
     outcome = describe("--model", tmp_path / "model")
     assert outcome.code == 1
     assert "sideways" in outcome.error
+
+
+# arguments ({} is a folder with the files below), exit code, the file that is to blame
+DAMAGED = [
+    ("ave2 stats {}/binary.jsonl", 1, "binary.jsonl: is UTF-16 text"),
+    ("ave2 verify {}/binary.jsonl", 1, "binary.jsonl: is UTF-16 text"),
+    ("ave2 verify {}/set", 1, "manifest.json: is no manifest"),
+    ("ave2 agreement {}/binary.csv {}/binary.csv", 1, "binary.csv: is UTF-16 text"),
+    ("ave2 coverage vggsound {}/binary.csv --media {}", 1, "binary.csv: is UTF-16 text"),
+    ("ave2 coverage table {}/binary.csv --media {}", 1, "binary.csv: is UTF-16 text"),
+    ("ave2 coverage audiocaps {}/folder.csv --media {}", 1, "folder.csv: Is a directory"),
+    ("ave2 coverage folder {}/clips --subset {}/file/x.jsonl", 1, "file/x.jsonl: Not a directory"),
+    ("ave2 segment {}/none --out {}/cut --workers 1", 1, "none: no such file or folder"),
+    ("convert whisper {}/junk.pth {}/out", 1, "junk.pth cannot be read as a file of weights alone"),
+    ("convert whisper {}/junk.safetensors {}/out", 1, "junk.safetensors cannot be read as a file of weights alone"),
+    ("convert whisper {}/folder.safetensors {}/out", 1, "folder.safetensors: is a folder"),
+    ("search {}/index {}/clips/a.mp4", 1, "index/000000.safetensors"),
+    ("embed {}/clips/a.mp4 -o {}/file/x.safetensors", 1, "--out {}/file/x.safetensors: Not a directory"),
+    ("embed {}/clips/a.mp4 -o {}/junk.safetensors", 1, "junk.safetensors: exists"),
+]
+
+
+@pytest.mark.parametrize(("command", "code", "words"), DAMAGED, ids=lambda value: str(value))
+def test_the_error_names_the_file_whatever_its_reader_raised(soundclip, files, tmp_path, command, code, words):
+    for name in ("folder.csv", "folder.safetensors", "clips", "index/000000.safetensors", "set/data"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("binary.jsonl", "binary.csv"):
+        (tmp_path / name).write_bytes(b"\xff\xfe\x00\x01\n")
+    for name in ("junk.pth", "junk.safetensors", "file"):
+        (tmp_path / name).write_bytes(b"junk" * 50)
+    (tmp_path / "set" / "manifest.json").write_text("{}")
+    (tmp_path / "clips" / "a.mp4").symlink_to(files / "a.mp4")
+    outcome = soundclip(*[word.format(tmp_path) for word in command.split()])
+    assert (outcome.code, outcome.stdout) == (code, "")
+    assert words.format(tmp_path) in outcome.error

@@ -62,7 +62,7 @@ def convert(
 
     Exit code: 0, 1 if something failed or differs, 2 if the command line is wrong.
     """
-    with reporting(debug):
+    with reporting(debug, "overwrite"):
         name, changed = encoder.value, _changed(encoder.value, fields or [])
         if source.resolve().is_relative_to(destination.resolve()):
             raise UsageError(f"{destination}: holds SRC ({source}), which would be replaced; give another folder")

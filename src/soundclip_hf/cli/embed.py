@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import options
-from .output import FAILED, CliError, note, reporting, result, with_progress
+from .output import FAILED, CliError, in_options, note, reporting, result, with_progress
 
 if TYPE_CHECKING:
     from ..retrieval.embedding_store import Block, EmbeddingStore
@@ -64,7 +64,7 @@ def embed(
         how = Reading(modality.value, moment, frames)
         settings = {**dual.settings, **how.settings, "normalized": normalize}
         parts = out.with_name(f".{out.name}.parts")
-        store = open_store(parts, settings, "--out")
+        store = open_store(parts, settings, out)
         try:
             if made is not None:
                 different = other_settings(made.settings, settings)
@@ -79,8 +79,8 @@ def embed(
             with closing(rows):
                 for row in with_progress(rows, len(left), "embedding"):
                     if row.error is not None:
-                        errors[row.source.name] = row.error
-                        note(f"error: {row.error}")
+                        errors[row.source.name] = in_options(row.error, "modality", "dtype")
+                        note(f"error: {errors[row.source.name]}")
             there = store.entries
             done = [name for name in names if name in there and name not in errors]
             if done:
@@ -102,9 +102,9 @@ def embed(
             raise typer.Exit(FAILED)
 
 
-def open_store(folder: Path, settings: dict[str, Any], option: str) -> "EmbeddingStore":
+def open_store(folder: Path, settings: dict[str, Any], out: Path) -> "EmbeddingStore":
     """
-    Open a store for writing.
+    Open a store for writing; `out` is the path that was given as `--out`.
 
     Raises:
         CliError: If it cannot be written, another run does, or it was made with other settings.
@@ -114,11 +114,11 @@ def open_store(folder: Path, settings: dict[str, Any], option: str) -> "Embeddin
     try:
         store = EmbeddingStore(folder, writing=True)
     except OSError as error:
-        raise CliError(f"{option} {folder}: {error.strerror}; choose a place that can be written") from error
+        raise CliError(f"--out {out}: {error.strerror}; choose a place that can be written") from error
     different = other_settings(store.settings or settings, settings)
     if different:
         store.close()
-        raise CliError(f"{option} {folder}: was made with {different}; give the same options, or another {option}")
+        raise CliError(f"--out {out}: was made with {different}; give the same options, or another --out")
     return store
 
 

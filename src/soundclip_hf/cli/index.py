@@ -8,7 +8,7 @@ import typer
 
 from . import options
 from .embed import open_store
-from .output import FAILED, CliError, note, reporting, result, with_progress
+from .output import FAILED, CliError, in_options, note, reporting, result, with_progress
 
 
 def index(
@@ -67,7 +67,7 @@ def index(
         way = alignment and alignment.value
         dual = load_dual(ModelChoice(model, revision, encoder, way, device, dtype))
         settings = {**dual.settings, **how.settings, "normalized": True, "folder": str(folder.resolve())}
-        store = open_store(out, settings, "--out")
+        store = open_store(out, settings, out)
         try:
             before = store.entries
             left = [source for source in sources if not unchanged(source, before.get(source.name))]
@@ -77,9 +77,10 @@ def index(
                 for row in with_progress(rows, len(left), "indexing"):
                     if row.error is not None:
                         failed.add(row.source.name)
-                        note(f"error: {row.error}")
+                        error = in_options(row.error, "modality", "dtype")
+                        note(f"error: {error}")
                         if as_json:
-                            result({"source": row.source.name, "error": row.error})
+                            result({"source": row.source.name, "error": error})
             # What could not be read again must not be found as what it was.
             store.pack(keep={source.name for source in sources} - failed)
             entries = store.entries

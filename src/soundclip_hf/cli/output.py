@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
@@ -36,10 +37,25 @@ class UsageError(CliError):
 
 def one_line(error: BaseException) -> str:
     """The message of an error in one line; the kind is named where the message alone says little."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{_path(error.filename2 or error.filename)}: {error.strerror}"
     text = " ".join(str(error).split())
     if isinstance(error, (CliError, NotInstalledError, ValueError, OSError)) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def in_options(text: str, *names: str) -> str:
+    """A message of the library, which writes `modality='audio'`, in the words of the command: `--modality audio`."""
+    for name in names:
+        option = f"--{name.replace('_', '-')}"
+        text = re.sub(rf"\b{name}=True\b", option, text)
+        text = re.sub(rf"\b{name}='([^']*)'", rf"{option} \1", text)
+    return text
+
+
+def _path(name: str | bytes | int) -> str:
+    return os.fsdecode(name) if isinstance(name, bytes) else str(name)
 
 
 def result(values: dict[str, Any]) -> None:
@@ -60,8 +76,14 @@ def warn(text: str) -> None:
 
 
 @contextmanager
-def reporting(debug: bool) -> Iterator[None]:
-    """Turn what goes wrong inside into one line on stderr and an exit code; with `debug` the traceback comes first."""
+def reporting(debug: bool, *names: str) -> Iterator[None]:
+    """
+    Turn what goes wrong inside into one line on stderr and an exit code.
+
+    Args:
+        debug: Show the traceback before that line.
+        names: Arguments of the library that are options of this command, see `in_options`.
+    """
     shown, handler = warnings.showwarning, logging.StreamHandler(sys.stderr)
     if debug:
         _PACKAGE_LOG.addHandler(handler)
@@ -82,7 +104,7 @@ def reporting(debug: bool) -> Iterator[None]:
         raise typer.Exit(FAILED) from None
     except Exception as error:
         log.debug("traceback of the error below", exc_info=True)
-        note(f"error: {one_line(error)}")
+        note(f"error: {in_options(one_line(error), *names)}")
         raise typer.Exit(error.code if isinstance(error, CliError) else FAILED) from None
     finally:
         warnings.showwarning = shown
@@ -108,6 +130,7 @@ __all__ = [
     "USAGE",
     "CliError",
     "UsageError",
+    "in_options",
     "json_line",
     "log",
     "note",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .options import DebugOption, DeviceOption, DtypeOption, JsonOption
-from .output import CliError, UsageError, note, reporting, result
+from .output import CliError, UsageError, in_options, note, reporting, result
 
 if TYPE_CHECKING:
     from ..retrieval.embedding_store import Kind
@@ -84,7 +84,8 @@ def search(
         (embedded,) = embed_files([Source(query, query)], dual, how, 1, True)
         vector = getattr(embedded, asked)
         if vector is None:
-            raise CliError(embedded.error or f"{query}: has no {'sound' if asked == 'audio' else 'picture'}")
+            error = embedded.error or f"{query}: has no {'sound' if asked == 'audio' else 'picture'}"
+            raise CliError(in_options(error, "dtype"))
         matches = exact_search(vector[None], [getattr(block, wanted) for block in blocks], top_k, normalized=True)
         held = [entry for block in blocks for entry in block.entries if getattr(entry, wanted)]
         rows = [

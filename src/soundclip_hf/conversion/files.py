@@ -1,12 +1,10 @@
 """Files of original checkpoints in, state dicts out; nothing in a file is run."""
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 # Under which training scripts put the weights beside other things.
@@ -33,8 +31,10 @@ def read_original(path: str | os.PathLike) -> dict[str, Any]:
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
         )
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except Exception as error:  # of a damaged file, the readers raise whatever comes to them, such as a KeyError
+        reason = (str(error).strip().splitlines() or [""])[0]
+        if not reason or isinstance(error, LookupError):
+            reason = f"{type(error).__name__} {reason}".strip()
         raise ValueError(f"{path} cannot be read as a file of weights alone: {reason}") from error
     for name in _WRAPPERS:
         if isinstance(loaded, dict) and isinstance(loaded.get(name), dict):

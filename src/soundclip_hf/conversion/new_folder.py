@@ -23,7 +23,7 @@ def check_free(path: Path, overwrite: bool) -> None:
         raise NotADirectoryError(f"{path}: is a file, no folder")
     found = sorted(path.iterdir())
     if found and not overwrite:
-        raise FileExistsError(f"{path}: is not empty; give another folder, or --overwrite")
+        raise FileExistsError(f"{path}: is not empty; give another folder, or overwrite=True")
     # A slip of the pen must not remove somebody's home, or a repository's history.
     strange = [entry.name for entry in found if not entry.is_file()]
     if found and (strange or not (path / "config.json").is_file()):

@@ -141,7 +141,7 @@ def _embed_pictures(read: Sequence[Read], dual: Dual, normalize: bool) -> list[T
     with torch.inference_mode():
         features = dual.model.get_image_features(**inputs).pooler_output
     if not torch.isfinite(features).all():
-        raise ValueError("the picture's embedding is not finite; try --dtype float32")
+        raise ValueError("the embedding of the picture is not finite; load the model with dtype='float32'")
     return _finished(features, normalize)
 
 

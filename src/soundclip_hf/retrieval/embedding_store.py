@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..files import replacing
+from ..files import naming, replacing
 
 FORMAT = "soundclip_embeddings"
 BLOCK_FILES = 8192
@@ -113,7 +113,7 @@ def read_block(path: Path) -> Block:
         ValueError: If it is something else.
     """
     try:
-        with safe_open(path, framework="pt") as file:
+        with naming(path), safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get(FORMAT) != "1":
                 raise ValueError(f"{path} holds no embeddings of this program.")

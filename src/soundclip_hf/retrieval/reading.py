@@ -66,7 +66,7 @@ def read_source(source: Source, how: Reading, rate: int) -> Read:
     if not how.wants(kind):
         needed = {"audio": "a sound or a clip", "image": "a picture or a clip", "both": "a clip"}[how.modality]
         what = "sound" if kind == "audio" else "picture"
-        raise MediaError(f"{source.name}: is a {what}; --modality {how.modality} needs {needed}")
+        raise MediaError(f"{source.name}: is a {what}; modality={how.modality!r} needs {needed}")
     identity = _identity(path)
     sound, pictures, frame_time = None, [], None
     if kind == "image":
@@ -79,9 +79,9 @@ def read_source(source: Source, how: Reading, rate: int) -> Read:
         pictures = list(clip.frames)
         frame_time = clip.frame_time if how.frames == 1 else None
         if how.modality == "both" and sound is None:
-            raise MediaError(f"{source.name}: has no audio stream; --modality auto takes its picture alone")
+            raise MediaError(f"{source.name}: has no audio stream; modality='auto' takes its picture alone")
         if how.modality != "auto" and not pictures:
-            raise MediaError(f"{source.name}: has no video stream; --modality auto takes its sound alone")
+            raise MediaError(f"{source.name}: has no video stream; modality='auto' takes its sound alone")
     entry = Entry(
         source.name,
         audio=sound is not None,

@@ -46,6 +46,18 @@ def test_segment_and_verify(soundclip, tmp_path):
     assert (checked.code, checked.rows[0]["media_changed"]) == (1, ["v1_01"])
 
 
+def test_segment_without_a_single_clip(soundclip, tmp_path):
+    (tmp_path / "bad.mp4").write_bytes(b"no media")
+    command = ("ave2", "segment", tmp_path / "bad.mp4", "--workers", 1, "--out", tmp_path / "clips")
+    outcome = soundclip(*command)
+    assert (outcome.code, "rejected: bad: decode_error" in outcome.stderr) == (1, True)
+    assert "0 clips of 1 videos" in outcome.stdout
+    (tmp_path / "clips" / "segments.jsonl").write_text("{half")
+    outcome = soundclip(*command)
+    assert (outcome.code, "segments.jsonl: is no table of clips" in outcome.error) == (1, True)
+    assert (tmp_path / "clips" / "segments.jsonl").read_text() == "{half"
+
+
 def test_segment_keeps_the_videos_of_earlier_runs(soundclip, tmp_path):
     options = {"samples": tone(3.2, 16000), "rate": 16000, "frames": grey_frames(32), "fps": 10}
     for name in ("a", "b"):

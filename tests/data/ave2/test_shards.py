@@ -198,7 +198,7 @@ def test_other_rows_are_never_mixed_in(tmp_path, clips):
         with pytest.raises(ValueError, match="overwrite=True"):
             write_shards(rows_, tmp_path / "a", media=clips, sizes=SMALL)
     for options in ({"sizes": Sizes()}, {"sizes": SMALL, "source": {"prompt": 2}}):
-        with pytest.raises(ValueError, match="made otherwise"):
+        with pytest.raises(ValueError, match="made with other settings"):
             write_shards(given, tmp_path / "a", media=clips, **options)
     assert contents(tmp_path / "a") == before
     write_shards(other, tmp_path / "a", sizes=SMALL, overwrite=True)

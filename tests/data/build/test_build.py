@@ -105,7 +105,7 @@ def test_a_changed_prompt_does_not_mix(built, tmp_path):
     assert f"prompt_sha256 was {Rubric().sha256[:12]}… and is now " in told
     assert f"{Rubric(instructions=words.read_text(), prompt_id='mine/1').sha256[:12]}…" in told
     assert "new folder" in told
-    assert "--restart judge" in told
+    assert "restart='judge'" in told
     for changes in ({"annotate": {"video": server}}, {"segment": {"max_side": 32}}):
         with pytest.raises(BuildError, match="was begun with other settings"):
             run(**changes)
@@ -146,7 +146,7 @@ def test_new_videos_get_shards_of_their_own(built, world, tmp_path):
     (few / "long1.mp4").unlink()
     assert run(videos=[str(few)]) == []
     BuildFolder(tmp_path / "out").forget("segment", "00000")
-    with pytest.raises(BuildError, match=r"long1.mp4: this video is gone.*--restart segment"):
+    with pytest.raises(BuildError, match=r"long1.mp4: this video is gone.*restart='segment'"):
         run(videos=[str(few)])
     run(videos=[str(few)], restart="segment")
     assert {row["youtube_id"] for row in read_rows(tmp_path / "out" / "judge")} == {"long0", "long2"}

@@ -46,7 +46,7 @@ def build(
 
     Exit code: 0, 1 if something failed, 2 if the command line or the config is wrong.
     """
-    with reporting(debug):
+    with reporting(debug, "overwrite", "restart"):
         from ...data.build.config import read_build_config
         from ...data.build.folder import BuildError
         from ...data.build.local import build as run
@@ -138,7 +138,7 @@ def shard(
 
     Exit code: 0, 1 if something failed, 2 if the command line is wrong.
     """
-    with reporting(debug):
+    with reporting(debug, "overwrite"):
         check_media(media)
         require("datasets", "pyarrow", what="soundclip ave2 shard")
 

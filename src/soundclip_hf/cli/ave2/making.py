@@ -10,7 +10,7 @@ import typer
 
 from ...files import write_text
 from ..options import DebugOption, JsonOption
-from ..output import FAILED, CliError, UsageError, note, reporting, result, with_progress
+from ..output import FAILED, CliError, UsageError, note, one_line, reporting, result, with_progress
 
 
 def segment(
@@ -60,6 +60,7 @@ def segment(
             jobs += [Job(str(file), file.stem) for file in (found.paths if path.is_dir() else [path])]
         for file in unnamed:
             note(f"error: {str(file)!r}: its name is not UTF-8, and no table can hold it; rename the file")
+        out.mkdir(parents=True, exist_ok=True)
         cutting = Cutting(Encoding(max_side=max_side), backend=backend)
         clips, rejects = 0, Counter[str]()
         tables: dict[str, list[str]] = {}
@@ -89,10 +90,13 @@ def segment(
 
 
 def _lines_of_others(table: Path, videos: Container[str]) -> list[str]:
-    """Of the table that an earlier run has left, what is not about these videos."""
+    """The lines of an earlier run's table that are not about these videos."""
     from ...text_tables import json_lines, json_value
 
-    return [line.rstrip() for _, line in json_lines(table) if json_value(line)["youtube_id"] not in videos]
+    try:
+        return [line.rstrip() for _, line in json_lines(table) if json_value(line)["youtube_id"] not in videos]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CliError(f"{table}: is no table of clips ({one_line(error)}); choose another --out") from error
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:

@@ -29,7 +29,7 @@ class Staging:
             shutil.rmtree(self.folder, ignore_errors=True)
         elif self.manifest is not None and {name: self.manifest.get(name) for name in made_by} != made_by:
             raise ValueError(
-                f"{target}: holds shards that were made otherwise; give another folder, or overwrite=True (--overwrite)"
+                f"{target}: holds shards that were made with other settings; give another folder, or overwrite=True"
             )
         self.finished = self.manifest is not None and not overwrite
         known = [] if self.manifest is None else self.manifest["shards"]
@@ -54,7 +54,7 @@ class Staging:
             return True
         if self.finished:
             raise ValueError(
-                f"{self.target}: {shard.kind}/{shard.stem} is gone or cut off; overwrite=True (--overwrite) mends it"
+                f"{self.target}: {shard.kind}/{shard.stem} is gone or cut off; make it again with overwrite=True"
             )
         return False
 
@@ -127,15 +127,20 @@ def _by_subset(split: str, passed: Mapping[tuple[str, str, str], int]) -> dict[s
 def read_manifest(folder: str | Path) -> dict[str, Any]:
     """
     Raises:
-        ValueError: The folder has no manifest: `write_shards` did not finish, or never ran.
+        ValueError: The folder has no manifest, since `write_shards` did not finish or never ran, or something else in
+            its place.
     """
     path = Path(folder) / MANIFEST
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; write the shards first, or finish writing them") from None
     except ValueError as error:
         raise ValueError(f"{path}: cannot be read ({error}); write the shards again") from error
+    missing = {"rows", "splits", "shards"} - set(manifest if isinstance(manifest, dict) else ())
+    if missing:
+        raise ValueError(f"{path}: is no manifest, it has no {min(missing)!r}; write the shards again")
+    return manifest
 
 
 __all__ = ["MANIFEST", "Staging", "read_manifest"]

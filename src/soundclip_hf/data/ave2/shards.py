@@ -108,7 +108,7 @@ def write_shards(
         shards = [shard for one in series.values() for shard in one.shards]
         return staging.finish(shards, passed, digest.hexdigest())
     except OtherRowsError as error:
-        raise ValueError(f"{target}: {error}; give another folder, or overwrite=True (--overwrite)") from error
+        raise ValueError(f"{target}: {error}; give another folder, or overwrite=True") from error
     finally:
         for one in series.values():
             one.abandon()

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from ...files import naming
 from .hub_access import explained
 from .schema import COLUMNS, DERIVED, DIMENSIONS, SCORES, SOURCES, complete
 from .terms import NOTICE
@@ -93,7 +94,7 @@ def read_array(path: str | Path) -> Iterator[Any]:
     Raises:
         ValueError: Anything but one complete array.
     """
-    with Path(path).open(encoding="utf-8") as file:
+    with naming(path), Path(path).open(encoding="utf-8") as file:
         text = _Text(file)
         if text.next() != "[":
             raise ValueError(f"{path}: is no JSON array")

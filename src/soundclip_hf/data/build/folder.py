@@ -115,7 +115,7 @@ class BuildFolder:
             told = "; ".join(f"{name} was {_short(was.get(name))} and is now {_short(now.get(name))}" for name in other)
             raise BuildError(
                 f"{stage}: {self.out} was begun with other settings: {told}. Both must not be mixed: set out to a new "
-                f"folder, or start this stage and those after it anew with --restart {stage}"
+                f"folder, or start this stage and those after it anew with restart={stage!r}"
             )
 
     def restart(self, stages: Iterable[str], plan: bool) -> None:

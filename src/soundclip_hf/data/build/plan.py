@@ -32,7 +32,7 @@ def make_plan(config: BuildConfig, folder: BuildFolder) -> int:
         if gone and folder.manifest("segment", shard) is None:
             raise BuildError(
                 f"{gone[0]['path']}: this video is gone, and was not cut yet; put it back, or plan anew with "
-                "--restart segment"
+                "restart='segment'"
             )
         if now != known:
             folder.write_videos(shard, now)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...extras import require
+from ...files import naming
 from .manifest import AVManifest, Entry, from_entries
 
 
@@ -41,7 +42,7 @@ def _tvsum_videos(table: str | Path, columns: tuple[str, ...]) -> Iterator[dict[
     require("h5py", what=f"{table}: reading HDF5")
     import h5py
 
-    with h5py.File(table) as file:
+    with naming(table), h5py.File(table) as file:
         cells = file["tvsum50"]
         for number in range(cells["video"].shape[0]):
             video: dict[str, Any] = {}

@@ -64,6 +64,7 @@ def write_page(
     limited = next(source, None) is not None
     ids = {row["sample_id"] for row in rows}
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    target.parent.mkdir(parents=True, exist_ok=True)
     partial.mkdir()
     try:
         links = _links(Path(table), None if media is None else Path(media), target, partial, ids, progress)
