@@ -170,7 +170,11 @@ PYTHON = {
     "data.stats.rating_sheet.stratified(parquet, 1)": ("reading the columns of a table", "pyarrow", "data"),
     "data.other_sets.manifest_files.read_manifest(parquet)": ("t.parquet: reading Parquet", "pyarrow", "data"),
     "data.annotation.caption_tables.read_captions('o.csv')": ("reading your own captions", "pyarrow", "data"),
-    "data.inference.client.ChatClient(data.inference.client.Server('u', 'm'))": ("asking a server", "httpx", "data"),
+    "data.inference.connections.ServerConnections(data.inference.client.Server('u', 'm'))": (
+        "asking a server",
+        "httpx",
+        "data",
+    ),
     "data.other_sets.tvsum('t.mat')": ("t.mat: reading HDF5", "h5py", "data"),
     "data.other_sets.tvsum_scores('t.mat')": ("t.mat: reading HDF5", "h5py", "data"),
     "data.Ave2('set').subset()": ("a subset of AVE-2", "datasets", "data"),

@@ -119,7 +119,7 @@ def test_own_captions(tmp_path):
         ("a.csv", "sample_id,other\na,b\n", {}, "has none of video_caption"),
         ("a.csv", "sample_id,x\na,b\n", {"x": "caption"}, "'caption' \\(for 'x'\\) is none of"),
         ("a.csv", "sample_id,video_caption\na,b\na,c\n", {}, "sample_id 'a' comes twice"),
-        ("a.csv", "sample_id,video_caption\na,1\n", {}, "is 1, which is no text"),
+        ("a.csv", "sample_id,video_caption\na,1\n", {}, "is 1, which is not text"),
         ("a.txt", "", {}, "give a .parquet"),
         ("a.parquet", "no", {}, "cannot be read"),
     ],

@@ -272,7 +272,7 @@ def test_the_budget_is_never_exceeded():
     assert used.spent == pytest.approx(done * (100 * 10 + 50 * 100) / 1e6)
     assert used.spent <= 0.1
     assert used.requests == len(asked.bodies) == done
-    with pytest.raises(ValueError, match="budget needs"):
+    with pytest.raises(ValueError, match="budget=1 needs"):
         list(judge(asked, budget=1.0).judge(rows(1)))
 
 

@@ -10,6 +10,7 @@ from ave2_build import Answering, long_videos, settings
 from chat_server import chat_server
 
 import soundclip_hf.data.build.local as build_module
+import soundclip_hf.data.build.stages.segment as segment_module
 from soundclip_hf.data.annotation.rubric import PROMPT_ID, MediaRubric, Rubric
 from soundclip_hf.data.ave2.subsets import split_of
 from soundclip_hf.data.ave2.tables import read_rows
@@ -210,7 +211,7 @@ def test_a_video_that_kills_its_worker_is_rejected_alone(world, tmp_path, monkey
     config = settings(world[0], tmp_path, "http://127.0.0.1:9/v1", videos_per_shard=3)
     prepare(config, ["segment"])
     monkeypatch.setattr(build_module, "run", _dying_pool)
-    monkeypatch.setattr(build_module, "cut_all", _cut_all_but_one)
+    monkeypatch.setattr(segment_module, "cut_all", _cut_all_but_one)
     (progress,) = run_stage(config, "segment")
     assert progress.manifest["counts"] == {"rejected: crashed": 1, "videos": 2}
     assert {row["youtube_id"] for row in read_rows(tmp_path / "segment")} == {"long0", "long2"}

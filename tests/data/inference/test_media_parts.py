@@ -12,10 +12,10 @@ from PIL import Image
 from soundclip_hf.data.inference.media_parts import (
     AUDIO_TOKENS,
     IMAGE_TOKENS,
-    Reading,
+    MediaOptions,
+    estimate_tokens,
     find_clip,
     media_parts,
-    tokens_of,
 )
 
 
@@ -32,18 +32,18 @@ def pictures(parts):
 
 
 def test_frames_are_spread_over_the_clip_and_say_when_they_are(clip):
-    parts = media_parts(clip, Reading(frames=3, max_side=32, sampling_rate=0))
+    parts = media_parts(clip, MediaOptions(frames=3, max_side=32, sampling_rate=0))
     images = pictures(parts)
     assert [image.size for image in images] == [(32, 24)] * 3
     # The centres of three seconds, at 25 frames per second.
     assert [frame_number(image) for image in images] == pytest.approx([12, 37, 62], abs=1)
     texts = [part["text"] for part in parts if part["type"] == "text"]
     assert [float(text.split()[2]) for text in texts] == pytest.approx([0.5, 1.5, 2.5], abs=0.05)
-    assert media_parts(clip, Reading(frames=3, max_side=32, sampling_rate=0)) == parts
+    assert media_parts(clip, MediaOptions(frames=3, max_side=32, sampling_rate=0)) == parts
 
 
 def test_sound_is_wav_at_the_asked_rate(clip):
-    parts = media_parts(clip, Reading(frames=0, sampling_rate=16000))
+    parts = media_parts(clip, MediaOptions(frames=0, sampling_rate=16000))
     assert [part["type"] for part in parts] == ["text", "input_audio"]
     assert parts[1]["input_audio"]["format"] == "wav"
     with wave.open(io.BytesIO(base64.b64decode(parts[1]["input_audio"]["data"]))) as file:
@@ -61,17 +61,17 @@ def test_a_server_is_asked_for_enough_tokens():
         {"type": "image_url", "image_url": {"url": "x" * 100_000}},
         {"type": "input_audio", "input_audio": {"data": second}},
     ]
-    assert tokens_of("12345678", 2) == 4
-    assert 2 + IMAGE_TOKENS + AUDIO_TOKENS <= tokens_of(parts, 2) <= 2 + IMAGE_TOKENS + 2 * AUDIO_TOKENS + 1
+    assert estimate_tokens("12345678", 2) == 4
+    assert 2 + IMAGE_TOKENS + AUDIO_TOKENS <= estimate_tokens(parts, 2) <= 2 + IMAGE_TOKENS + 2 * AUDIO_TOKENS + 1
 
 
 def test_what_is_not_there(clip, tmp_path):
     silent = write_media(tmp_path / "b.mp4", video="libx264")
     sound = write_media(tmp_path / "c.m4a", audio="aac")
     with pytest.raises(ValueError, match="has no sound"):
-        media_parts(silent, Reading())
+        media_parts(silent, MediaOptions())
     with pytest.raises(ValueError, match="has no picture"):
-        media_parts(sound, Reading())
+        media_parts(sound, MediaOptions())
     assert find_clip(clip.parent, "a_01") == clip
     for folder, name, words in ((clip.parent, "a_02", "there is no a_02.mp4"), (None, "a_01", "no folder of clips")):
         with pytest.raises(ValueError, match=words):
@@ -79,4 +79,4 @@ def test_what_is_not_there(clip, tmp_path):
     with pytest.raises(ValueError, match="there is no"):
         find_clip(tmp_path, f"../{clip.parent.name}/a_01")
     with pytest.raises(ValueError, match="nothing of a clip"):
-        Reading(frames=0, sampling_rate=0)
+        MediaOptions(frames=0, sampling_rate=0)

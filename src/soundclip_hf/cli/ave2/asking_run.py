@@ -1,21 +1,28 @@
-"""What the commands that ask a model share: a table in, a table out, dead letters, and a server's limits."""
+"""What the commands that ask a model share: a table in; a table, a summary and dead letters out."""
 
-import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import typer
 
-from ..output import FAILED, CliError, UsageError, note, result, with_progress
+from ..output import FAILED, CliError, note, result, with_progress
 
-if TYPE_CHECKING:
-    from ...data.inference.client import Server
+T = TypeVar("T")
 
 
-class Run:
-    """One table through a model, into one file; or dead letters of an earlier run, into the file of that run."""
+class TableRun:
+    """The rows of a table to models, and what they answer into one file.
+
+    Args:
+        table: A table, or the dead letters of an earlier run, whose rows are then replaced in `out`.
+        out: Parquet file of all rows.
+        cache: File of the answers; None for one beside `out`.
+
+    Raises:
+        CliError: There are dead letters, but not the table that they belong to.
+    """
 
     def __init__(self, table: Path, out: Path, cache: Path | None) -> None:
         from ...data.annotation.dead_letters import earlier_attempts, is_dead_letters
@@ -26,7 +33,7 @@ class Run:
         self.letters = out.with_name(f"{out.name}.dead.parquet")
         self.again = is_dead_letters(table)
         if self.again and not out.is_file():
-            raise CliError(f"{table} has dead letters; give --out the table they belong to: {out} does not exist")
+            raise CliError(f"{table} holds dead letters; give --out the table they belong to: {out} does not exist")
         if not self.again:
             files(table)  # says what is wrong with it before anything is made
         self.earlier = earlier_attempts(table) if self.again else {}
@@ -41,7 +48,7 @@ class Run:
         if not self.again:
             yield from read_rows(self.table)
             return
-        # A row with several letters comes once; the last one knows the most.
+        # A row for which several steps failed has several letters, and is asked about once.
         yield from {letter["sample_id"]: letter["row"] for letter in read_dead_letters(self.table)}.values()
 
     def count(self, cached: bool, failed: bool) -> None:
@@ -49,65 +56,43 @@ class Run:
         self.cached += cached
         self.failed += failed
 
-    def write(self, made: Iterator[Any], keep: Any, doing: str) -> None:
+    def write(self, results: Iterator[T], finished_row: Callable[[T], dict[str, Any]], doing: str) -> None:
+        """Write the row of each result, while a progress bar shows how many are done.
+
+        Raises:
+            CliError: The table has no rows, or the server cannot be used.
+        """
         from ...data.ave2.tables import read_rows, write_parquet
-        from ...data.inference.client import ServerError
+        from ...data.inference.server import ServerError
 
         if not (total := sum(1 for _ in self.rows())):
             raise CliError(f"{self.table}: has no rows")
         try:
-            shown = (keep(done) for done in with_progress(made, total, doing))
+            rows = (finished_row(one) for one in with_progress(results, total, doing))
             if self.again:
-                mended = {row["sample_id"]: row for row in shown}
-                self.written = write_parquet(
-                    (mended.get(row["sample_id"], row) for row in read_rows(self.out)), self.out
-                )
-            else:
-                self.written = write_parquet(shown, self.out)
+                new = {row["sample_id"]: row for row in rows}
+                rows = (new.get(row["sample_id"], row) for row in read_rows(self.out))
+            self.written = write_parquet(rows, self.out)
         except ServerError as error:
             raise CliError(str(error)) from error
 
-    def report(self, requests: int, spent: float) -> dict[str, Any]:
-        found: dict[str, Any] = {"rows": self.written, "done": self.asked - self.failed, "cached": self.cached}
-        return found | {"failed": dict(self.failures), "requests": requests, "cost": spent}
+    def summary(self, requests: int, spent: float) -> dict[str, Any]:
+        rows: dict[str, Any] = {"rows": self.written, "done": self.asked - self.failed, "cached": self.cached}
+        return rows | {"failed": dict(self.failures), "requests": requests, "cost": spent}
 
-    def finish(self, found: dict[str, Any], done: str, as_json: bool) -> None:
+    def finish(self, summary: dict[str, Any], done: str, as_json: bool) -> None:
+        """Print the summary, and end with an error code if anything failed."""
         if as_json:
-            result(found)
+            result(summary)
         else:
-            print(f"{found['done']} of {self.asked} rows {done} with {found['requests']} requests, in {self.out}")
+            print(f"{summary['done']} of {self.asked} rows {done} with {summary['requests']} requests, in {self.out}")
         if self.failures:
             from ...data.annotation.dead_letters import read_dead_letters
 
             first = next((letter["detail"] for letter in read_dead_letters(self.letters)), None)
-            why = f", the first because: {first}" if first else ""
-            note(f"failed: {dict(self.failures)}{why}; see {self.letters}, and give it as TABLE to try again")
+            reason = f", the first because: {first}" if first else ""
+            note(f"failed: {dict(self.failures)}{reason}; see {self.letters}, and give it as TABLE to ask again")
             raise typer.Exit(FAILED)
 
 
-def limits_of(
-    key_variable: str,
-    concurrency: int,
-    requests: float | None,
-    tokens: float | None,
-    timeout: float,
-    attempts: int,
-    seed: int,
-    cost: float | None,
-    input_price: float,
-    output_price: float,
-) -> dict[str, Any]:
-    if cost is not None and not (input_price or output_price):
-        raise UsageError("--max-cost needs --input-price and --output-price, per million tokens")
-    limits = {"concurrency": concurrency, "requests_per_minute": requests, "tokens_per_minute": tokens}
-    limits |= {"timeout": timeout, "attempts": attempts, "seed": seed, "budget": cost}
-    return limits | {"input_price": input_price, "output_price": output_price, "api_key": os.environ.get(key_variable)}
-
-
-def server_of(url: str | None, model: str | None, limits: Mapping[str, Any]) -> "Server":
-    from ...data.inference.client import Server
-
-    return Server(str(url), str(model), **limits)
-
-
-__all__ = ["Run", "limits_of", "server_of"]
+__all__ = ["TableRun"]

@@ -1,1 +1,1 @@
-"""What a clip shows and how well sound and picture fit: captions, and the judgements of a rubric."""
+"""Captions of clips, and judgements of how well sound and picture fit, from models on servers."""

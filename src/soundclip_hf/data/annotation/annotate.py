@@ -1,31 +1,28 @@
-"""Rows without captions in, rows with captions out, asked of models that see and hear."""
+"""Rows without captions in; rows with captions, written by models that see or hear, out."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..ave2.schema import complete
-from ..inference.answer_cache import AnswerCache
-from ..inference.asking import Asker, Reply, driven, in_order
-from ..inference.client import Server
+from ..inference.asking import Outcome, iterate
+from ..inference.server import Server
 from .captioning import Captioning
-from .dead_letters import DeadLetters
+from .model_run import ModelRun
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """One row, with what could be said about it.
+    """One row with its captions.
 
     Attributes:
-        row: Complete. `extra` has, as JSON under "captions", which model and prompt wrote each column.
+        row: Complete. Its column `extra` is JSON that has, under "captions", the model and the prompt of each caption.
         failures: Step -> why there is no caption: "no_evidence", "server", "refused", "budget" or "unusable".
-        cached: Whether nothing had to be asked.
+        cached: Whether no request had to be sent.
     """
 
     row: dict[str, Any]
@@ -34,15 +31,13 @@ class Annotation:
 
 
 @dataclass
-class Annotator:
-    """Captions clips.
+class Annotator(ModelRun[Annotation]):
+    """Asks models for the captions of clips.
 
     Attributes:
-        captioners: Step, such as "video_caption" or "audio_caption" -> whom to ask and what. A step whose first column
-            is already there is not asked.
-        cache: SQLite file of accepted answers, shared by runs; None keeps none.
-        dead_letters: Parquet file of what failed in a run (`dead_letters`); None writes none.
-        earlier: Attempts of earlier runs, which count on: `dead_letters.earlier_attempts`.
+        captioners: Step, such as "video_caption" or "audio_caption" -> the server to ask, and with which prompt. A row
+            that has the first column of a step already does not need it. Steps that ask one server share its limits.
+        cache, dead_letters, earlier, spent, requests: As of `ModelRun`.
     """
 
     captioners: Mapping[str, tuple[Server, Captioning]]
@@ -53,63 +48,37 @@ class Annotator:
     requests: int = field(default=0, init=False)
 
     def annotate(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Annotation]:
-        """Caption rows, in order, many at a time; rows are read as needed.
+        """Caption rows, many at a time. They come back in order, and are read as needed.
 
         Raises:
-            ServerError: A server cannot be used. What was said so far has come out, and is in the cache.
+            SettingError, ServerError: As of `ModelRun.stream`.
         """
-        return driven(self.stream(rows))
+        return iterate(self.stream(rows))
 
-    async def stream(self, rows: Iterable[Mapping[str, Any]]) -> AsyncGenerator[Annotation, None]:
-        """`annotate` for a running event loop."""
-        with AnswerCache(self.cache) as cache, DeadLetters(self.dead_letters, self.earlier) as letters:
-            async with AsyncExitStack() as stack:
-                askers = {
-                    step: await stack.enter_async_context(Asker(server, prompt, cache))
-                    for step, (server, prompt) in self.captioners.items()
-                }
+    def prompts(self) -> Mapping[str, tuple[Server, Captioning]]:
+        return self.captioners
 
-                async def work(row: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Reply]]:
-                    missing = [step for step, asker in askers.items() if not row.get(_columns(asker)[0])]
-                    replies = await asyncio.gather(*(askers[step].ask(row) for step in missing))
-                    return row, dict(zip(missing, replies))
+    def steps(self, row: Mapping[str, Any]) -> list[str]:
+        return [step for step, (_, prompt) in self.captioners.items() if not row.get(prompt.columns[0])]
 
-                slots = max((asker.server.concurrency for asker in askers.values()), default=1)
-                answers = in_order(rows, work, slots)
-                try:
-                    async for row, replies in answers:
-                        made = self._row(row, replies)
-                        failed = {step: reply for step, reply in replies.items() if reply.failure}
-                        for step, reply in failed.items():
-                            letters.add(made, step, reply, askers[step].server.model, askers[step].prompt)
-                        self.spent = sum(asker.spent for asker in askers.values())
-                        self.requests = sum(asker.client.sent for asker in askers.values())
-                        cached = not failed and not any(reply.attempts for reply in replies.values())
-                        yield Annotation(made, {step: str(reply.failure) for step, reply in failed.items()}, cached)
-                finally:
-                    await answers.aclose()
-
-    def _row(self, row: Mapping[str, Any], replies: Mapping[str, Reply]) -> dict[str, Any]:
+    def result(self, row: Mapping[str, Any], outcomes: Mapping[str, Outcome]) -> Annotation:
         columns: dict[str, Any] = {}
         sources: dict[str, Any] = {}
-        for step, reply in replies.items():
-            if reply.columns is None or reply.answer is None:
+        for step, outcome in outcomes.items():
+            if outcome.columns is None or outcome.answer is None:
                 continue
             prompt = self.captioners[step][1]
-            source = {"model": reply.answer.model, "prompt_id": prompt.prompt_id, "prompt_sha256": prompt.sha256}
-            columns |= reply.columns
-            sources |= dict.fromkeys(reply.columns, source)
-        if not sources:
-            return complete(row)
-        return complete({**row, **columns, "extra": _with_sources(row.get("extra"), sources)})
-
-
-def _columns(asker: Asker) -> tuple[str, ...]:
-    return asker.prompt.columns  # type: ignore[attr-defined]
+            source = {"model": outcome.answer.model, "prompt_id": prompt.prompt_id, "prompt_sha256": prompt.sha256}
+            columns |= outcome.columns
+            sources |= dict.fromkeys(outcome.columns, source)
+        extra = {"extra": _with_sources(row.get("extra"), sources)} if sources else {}
+        failures = {step: outcome.failure for step, outcome in outcomes.items() if outcome.failure}
+        cached = not failures and not any(outcome.attempts for outcome in outcomes.values())
+        return Annotation(complete({**row, **columns, **extra}), failures, cached)
 
 
 def _with_sources(extra: str | None, sources: dict[str, Any]) -> str:
-    """`extra` with where captions come from; what was in it stays."""
+    """`extra` with the sources of captions; what was in it stays."""
     try:
         known = json.loads(extra) if extra else {}
     except ValueError:

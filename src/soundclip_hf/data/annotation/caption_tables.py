@@ -1,4 +1,4 @@
-"""A user's own captions in, rows with them out."""
+"""A table of the user's own captions in; rows with these captions out."""
 
 from __future__ import annotations
 
@@ -17,51 +17,53 @@ def read_captions(path: str | Path, names: Mapping[str, str] | None = None) -> d
 
     Args:
         path: A .parquet, .jsonl or .csv file with a column `sample_id`.
-        names: The file's names -> ours (`CAPTION_COLUMNS`); columns of the file that are already called so need none.
+        names: Column of the file -> column of ours (`CAPTION_COLUMNS`). Columns of the file that have a name of ours
+            need no entry.
 
     Raises:
-        ValueError: No such file, no such column, a caption that is no text, or two different rows with one id.
+        ValueError: The file or a column does not exist, a caption is not text, or two rows have one id and different
+            captions.
     """
     require("pyarrow", what="reading your own captions")
     import pyarrow.csv
     import pyarrow.json
     import pyarrow.parquet
 
-    source, names = Path(path), dict(names or {})
+    file, names = Path(path), dict(names or {})
     for theirs, ours in names.items():
         if ours not in CAPTION_COLUMNS:
             raise ValueError(f"{ours!r} (for {theirs!r}) is none of {', '.join(CAPTION_COLUMNS)}")
     readers = {".parquet": pyarrow.parquet.read_table, ".jsonl": pyarrow.json.read_json, ".csv": pyarrow.csv.read_csv}
-    if source.suffix not in readers:
-        raise ValueError(f"{source}: give a .parquet, .jsonl or .csv file of captions")
-    if not source.is_file():
-        raise ValueError(f"{source}: no such file of captions")
+    if file.suffix not in readers:
+        raise ValueError(f"{file}: give a .parquet, .jsonl or .csv file of captions")
+    if not file.is_file():
+        raise ValueError(f"{file}: no such file of captions")
     try:
-        table = readers[source.suffix](source)
+        table = readers[file.suffix](file)
     except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"{source}: cannot be read ({error})") from error
+        raise ValueError(f"{file}: cannot be read ({error})") from error
     for wanted in ("sample_id", *names):
         if wanted not in table.column_names:
             near = get_close_matches(wanted, table.column_names, 1)
-            raise ValueError(f"{source}: has no column {wanted!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+            raise ValueError(f"{file}: has no column {wanted!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
     names |= {name: name for name in CAPTION_COLUMNS if name in table.column_names and name not in names.values()}
     if not names:
-        raise ValueError(f"{source}: has none of {', '.join(CAPTION_COLUMNS)}; say which column is which")
+        raise ValueError(f"{file}: has none of {', '.join(CAPTION_COLUMNS)}; say which of its columns is which")
     found: dict[str, dict[str, str]] = {}
     for row in table.select(["sample_id", *names]).to_pylist():
         name, texts = str(row["sample_id"]), {ours: row[theirs] for theirs, ours in names.items()}
         texts = {ours: text for ours, text in texts.items() if text is not None}
         if wrong := [ours for ours, text in texts.items() if not isinstance(text, str)]:
-            raise ValueError(f"{source}: {wrong[0]} of {name!r} is {texts[wrong[0]]!r}, which is no text")
+            raise ValueError(f"{file}: {wrong[0]} of {name!r} is {texts[wrong[0]]!r}, which is not text")
         if found.setdefault(name, texts) != texts:
-            raise ValueError(f"{source}: sample_id {name!r} comes twice, with different captions")
+            raise ValueError(f"{file}: sample_id {name!r} comes twice, with different captions")
     return found
 
 
 def with_captions(
     rows: Iterable[Mapping[str, Any]], captions: Mapping[str, Mapping[str, str]]
 ) -> Iterator[dict[str, Any]]:
-    """Rows with a user's captions; a row without any stays as it is."""
+    """Rows with a user's captions. A row for which there are none stays as it is."""
     for row in rows:
         yield complete({**row, **captions.get(str(row["sample_id"]), {})})
 

@@ -1,6 +1,7 @@
-"""What a captioning model is told, and its answer as columns: pictures and sound are described apart.
+"""The prompts of captioning models, and their answers as columns. Picture and sound are described apart.
 
-A judge of captions can only compare what two descriptions say, so neither may know the other's evidence.
+A judge of captions compares the two descriptions. It can only do so if the model that writes the one has no access to
+what the other describes.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Any, ClassVar
 
 from ..ave2.schema import sample_id
 from ..inference.asking import Question
-from ..inference.media_parts import Reading, find_clip
-from ..inference.strict_json import checked_text, exact_keys, first_object, object_schema
+from ..inference.media_parts import MediaOptions, find_clip
+from ..inference.strict_json import check_keys, checked_text, first_object, object_schema
 from .rubric import REPAIR, clip_question
 
 VIDEO_INSTRUCTIONS = """\
@@ -41,22 +42,22 @@ CAPTION_COLUMNS = ("video_caption", "audio_caption", "speech_content", "environm
 
 @dataclass(frozen=True)
 class Captioning:
-    """Instructions with an id; whoever changes the wording gives it a new id.
+    """The prompt of a captioning model. Other instructions need another id.
 
     Attributes:
         media: Folder of the clips, `<sample_id>.mp4`.
-        reading: What of a clip is sent.
-        prompt_id: Name and version, for people.
+        media_options: How much of a clip is sent.
+        prompt_id: Name and version of the prompt, for people.
         instructions: The system message.
-        repair: The turn after an answer that cannot be used; {reason} is filled in.
+        repair: The message after an answer that cannot be used; `{reason}` is replaced by the reason.
+        columns: The columns that an answer fills. The first one must not be empty.
     """
 
     media: str | Path | None = None
-    reading: Reading = field(default_factory=Reading)
+    media_options: MediaOptions = field(default_factory=MediaOptions)
     prompt_id: str = ""
     instructions: str = ""
     repair: str = REPAIR
-    # The first column must not be empty.
     columns: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -65,25 +66,25 @@ class Captioning:
 
     @property
     def sha256(self) -> str:
-        """Of all that the model is told, and of what it is shown of a clip."""
-        told = json.dumps([self.instructions, self.repair, self.schema, asdict(self.reading)], sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()
+        """Hash of the instructions, the form of the answer, and the options of the media."""
+        prompt = json.dumps([self.instructions, self.repair, self.schema, asdict(self.media_options)], sort_keys=True)
+        return hashlib.sha256(prompt.encode()).hexdigest()
 
     def question(self, row: Mapping[str, Any]) -> Question:
         """
         Raises:
-            ValueError: There is no clip.
+            ValueError: The folder has no such clip.
         """
         name = row.get("sample_id") or sample_id(row["youtube_id"], row["segment"])
-        return clip_question(self.instructions, find_clip(self.media, name), self.reading)
+        return clip_question(self.instructions, find_clip(self.media, name), self.media_options)
 
     def parse(self, text: str) -> dict[str, Any]:
         """
         Raises:
-            ValueError: No object, another form, or no description.
+            ValueError: The text has no JSON object, one of another form, or one with an empty description.
         """
         answer = first_object(text)
-        exact_keys(answer, [*self.columns], "the object")
+        check_keys(answer, [*self.columns], "the object")
         columns = {name: checked_text(answer[name], name) for name in self.columns}
         if not columns[self.columns[0]]:
             raise ValueError(f"{self.columns[0]} is empty")
@@ -94,7 +95,7 @@ class Captioning:
 class VideoCaptioning(Captioning):
     """Frames in, `video_caption` out."""
 
-    reading: Reading = field(default_factory=lambda: Reading(sampling_rate=0))
+    media_options: MediaOptions = field(default_factory=lambda: MediaOptions(sampling_rate=0))
     prompt_id: str = "soundclip-hf/video-caption/1"
     instructions: str = VIDEO_INSTRUCTIONS
     columns: ClassVar[tuple[str, ...]] = CAPTION_COLUMNS[:1]
@@ -104,7 +105,7 @@ class VideoCaptioning(Captioning):
 class AudioCaptioning(Captioning):
     """Sound in, `audio_caption`, `speech_content` and `environmental_audio` out."""
 
-    reading: Reading = field(default_factory=lambda: Reading(frames=0))
+    media_options: MediaOptions = field(default_factory=lambda: MediaOptions(frames=0))
     prompt_id: str = "soundclip-hf/audio-caption/1"
     instructions: str = AUDIO_INSTRUCTIONS
     columns: ClassVar[tuple[str, ...]] = CAPTION_COLUMNS[1:]

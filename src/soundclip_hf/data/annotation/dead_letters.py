@@ -1,6 +1,6 @@
-"""Rows that a model could not answer for, as one Parquet file: the row, the error, and how often it was tried.
+"""Dead letters: the rows for which the requests failed for good, in one Parquet file, each with its error.
 
-The file is also a table that a later run can read, to ask again for these rows only.
+A later run can read the file as its table, to ask about these rows alone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...extras import require
-from ..inference.asking import Reply
+from ..inference.asking import Outcome, Prompt
 
 if TYPE_CHECKING:
     import pyarrow
@@ -30,11 +30,11 @@ def schema() -> pyarrow.Schema:
 
 
 class DeadLetters:
-    """Collects failed rows; the file appears when the `with` block ends, and only if there are any.
+    """Collects failed rows. The file appears when the `with` block ends, and only if there are any.
 
     Args:
-        path: A file of an earlier run is replaced, or removed if nothing failed. None keeps nothing.
-        earlier: Attempts of earlier runs by (sample_id, step).
+        path: The file. One of an earlier run is replaced, or removed if nothing failed. None writes no file.
+        earlier: Attempts of earlier runs by (sample_id, step), to which those of this run are added.
     """
 
     def __init__(self, path: str | Path | None, earlier: Mapping[tuple[str, str], int] | None = None) -> None:
@@ -48,25 +48,26 @@ class DeadLetters:
     def __enter__(self) -> DeadLetters:
         return self
 
-    def add(self, row: Mapping[str, Any], step: str, reply: Reply, model: str, prompt: Any) -> None:
+    def add(self, row: Mapping[str, Any], step: str, outcome: Outcome, model: str, prompt: Prompt) -> None:
         """
         Args:
             row: Complete, as it would go into a table.
-            step: What was asked for, such as "judge".
-            reply: With its `failure`.
+            step: What the model was asked for, such as "judge".
+            outcome: With its `failure`.
+            model: Name of the model on its server.
         """
         if self.path is None:
             return
         self.count += 1
         letter: dict[str, Any] = {
             "step": step,
-            "error": reply.failure,
-            "detail": reply.detail,
-            "answer": reply.text,
+            "error": outcome.failure,
+            "detail": outcome.detail,
+            "answer": outcome.text,
             "model": model,
         }
         letter |= {"sample_id": row["sample_id"], "prompt_id": prompt.prompt_id, "prompt_sha256": prompt.sha256}
-        letter["attempts"] = reply.attempts + self.earlier.get((row["sample_id"], step), 0)
+        letter["attempts"] = outcome.attempts + self.earlier.get((row["sample_id"], step), 0)
         letter["row"] = json.dumps(row, ensure_ascii=False, default=str)
         self.waiting.append(letter)
         if len(self.waiting) >= BATCH_ROWS:
@@ -102,7 +103,7 @@ class DeadLetters:
 
 
 def is_dead_letters(path: str | Path) -> bool:
-    """Whether a file is one of dead letters, whatever its name."""
+    """Whether a file holds dead letters, whatever its name is."""
     if Path(path).suffix != ".parquet" or not Path(path).is_file():
         return False
     require("pyarrow", what=f"{path}: reading Parquet")
@@ -116,7 +117,7 @@ def is_dead_letters(path: str | Path) -> bool:
 
 
 def read_dead_letters(path: str | Path) -> Iterator[dict[str, Any]]:
-    """Letters, with `row` as a dict; a row comes once for each step that failed."""
+    """Dead letters, with `row` as a dict. A row comes once for each step that failed."""
     require("pyarrow", what="a file of dead letters")
     import pyarrow.parquet
 
@@ -127,7 +128,7 @@ def read_dead_letters(path: str | Path) -> Iterator[dict[str, Any]]:
 
 
 def earlier_attempts(path: str | Path) -> dict[tuple[str, str], int]:
-    """Attempts by (sample_id, step); empty if there is no such file."""
+    """Attempts by (sample_id, step); empty if the file does not exist or holds no dead letters."""
     if not is_dead_letters(path):
         return {}
     return {(letter["sample_id"], letter["step"]): letter["attempts"] for letter in read_dead_letters(path)}

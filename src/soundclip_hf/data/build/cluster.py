@@ -51,9 +51,8 @@ def run_on_cluster(
             if not names:
                 continue
             logs = (Path(config.out) / "logs" / stage).resolve()
-            executor = _executor(
-                config, StageStep(config, stage, push), min(config.run.tasks, len(names)), logs, before
-            )
+            tasks = STAGES[stage].processes(config, min(config.run.tasks, len(names)))
+            executor = _executor(config, StageStep(config, stage, push), tasks, logs, before)
             executor.run()
             if config.run.executor == "slurm":
                 before = executor

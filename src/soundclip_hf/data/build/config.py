@@ -10,7 +10,7 @@ from ...settings import SettingError, override, read_config, read_settings
 from ..ave2.subsets import SUBSETS
 from ..clips.cuts import Cutting
 from ..clips.video_source import Encoding
-from ..inference.media_parts import Reading
+from ..inference.server import check_shared_limits
 from ..inference.server_settings import ServerSettings
 
 
@@ -30,14 +30,14 @@ class SegmentSettings:
 
 @dataclass(frozen=True)
 class AnnotateSettings:
-    """Who describes the clips: a model that sees, one that hears, a table of your own, or several of these.
+    """Where captions come from: a model that sees, a model that hears, a table of your own, or several of these.
 
     Attributes:
-        video, audio: None asks nobody.
+        video, audio: The models; None asks none. If both have one `base_url`, they share the limits of that server.
         captions: Your table (`caption_tables.read_captions`); its captions are not asked for again.
         columns: Names in that table -> ours.
-        frames, max_side: Of pictures that are sent.
-        workers: Processes that share a server's limits.
+        frames, max_side: Of the pictures that are sent.
+        workers: Processes, which share the limits of the servers: at most as many as `concurrency`.
     """
 
     video: ServerSettings | None = None
@@ -62,9 +62,6 @@ class JudgeSettings:
     def __post_init__(self) -> None:
         if self.mode not in ("captions", "media"):
             raise SettingError(f"mode={self.mode!r}: give captions or media")
-
-    def reading(self) -> Reading:
-        return Reading(self.frames, self.max_side)
 
 
 @dataclass(frozen=True)
@@ -139,9 +136,11 @@ class BuildConfig:
     def __post_init__(self) -> None:
         if self.videos_per_shard < 1:
             raise SettingError(f"videos_per_shard={self.videos_per_shard}: give at least 1")
-        asked = [("judge", self.judge.workers, self.judge.server)]
-        asked += [("annotate", self.annotate.workers, one) for one in (self.annotate.video, self.annotate.audio)]
-        for stage, workers, server in asked:
+        captioners = {"annotate.video": self.annotate.video, "annotate.audio": self.annotate.audio}
+        check_shared_limits({name: server for name, server in captioners.items() if server is not None})
+        servers = [("judge", self.judge.workers, self.judge.server)]
+        servers += [("annotate", self.annotate.workers, server) for server in captioners.values()]
+        for stage, workers, server in servers:
             processes = workers if self.run.executor == "local" else self.run.tasks
             if server is not None and server.max_cost is not None and processes > 1:
                 name = f"{stage}.workers" if self.run.executor == "local" else "run.tasks"

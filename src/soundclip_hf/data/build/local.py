@@ -89,6 +89,8 @@ def run_stage(config: BuildConfig, stage: str, push: Pusher | None = None) -> It
     missing = [name for name, manifest in known.items() if manifest is None]
     chosen = STAGES[stage]
     workers = chosen.workers(config)
+    if workers is not None:
+        workers = chosen.processes(config, workers)
     if chosen.in_this_process:
         made: Iterable[tuple[str, Any]] = ((name, perform(name, config, stage, push=push)) for name in missing)
     else:

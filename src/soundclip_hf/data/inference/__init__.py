@@ -1,1 +1,1 @@
-"""Asking a server that speaks as OpenAI's: requests, limits, a cache of answers, strict JSON."""
+"""Requests to a server with OpenAI's chat completions API: limits, a cache of answers, and strict JSON."""

@@ -1,4 +1,4 @@
-"""Accepted answers by the hash of what was asked, and what all answers cost, in one SQLite file that runs may share."""
+"""Accepted answers by the hash of the request, and the tokens of all answers, in an SQLite file that runs may share."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .client import Answer
+from .server import Answer
 
 
 class AnswerCache:
-    """A run that is killed loses only what it had not been told yet.
+    """Keeps each accepted answer as soon as it has come, so that a run that is killed loses none; use it inside `with`.
 
     Args:
-        path: Of the file; None keeps answers in memory, for this run.
+        path: SQLite file, which is made if it does not exist. None keeps the answers in memory, for this run alone.
     """
 
     def __init__(self, path: str | Path | None) -> None:
@@ -37,8 +37,15 @@ class AnswerCache:
 
     @staticmethod
     def key(parameters: dict[str, Any], question: Any, schema: dict[str, Any]) -> str:
-        asked = json.dumps([parameters, question, schema], sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(asked.encode()).hexdigest()
+        """The hash under which an answer is kept.
+
+        Args:
+            parameters: `Server.parameters`.
+            question: `Question.key`.
+            schema: JSON schema of the answer.
+        """
+        request = json.dumps([parameters, question, schema], sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(request.encode()).hexdigest()
 
     def get(self, key: str) -> Answer | None:
         found = self.database.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
@@ -48,16 +55,16 @@ class AnswerCache:
         text = json.dumps(asdict(answer), ensure_ascii=False)
         self.database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, text))
 
-    def count(self, model: str, answer: Answer) -> None:
-        """Add an answer's tokens, accepted or not, to what a model has used."""
+    def count_tokens(self, model: str, answer: Answer) -> None:
+        """Add the tokens of an answer, accepted or not, to those that a model has used."""
         self.database.execute(
             "INSERT INTO used VALUES (?, ?, ?) ON CONFLICT (model) DO UPDATE SET "
             "input = input + excluded.input, output = output + excluded.output",
             (model, answer.input_tokens, answer.output_tokens),
         )
 
-    def used(self, model: str) -> tuple[int, int]:
-        """Tokens sent and received in all runs that shared this file."""
+    def used_tokens(self, model: str) -> tuple[int, int]:
+        """Input and output tokens of a model, in all runs with this file."""
         found = self.database.execute("SELECT input, output FROM used WHERE model = ?", (model,)).fetchone()
         return found or (0, 0)
 

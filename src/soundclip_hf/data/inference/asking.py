@@ -1,35 +1,38 @@
-"""Rows in, and what a model says about each of them, in order, many at a time, out.
+"""Rows in; for each row, in order, what a model answers about it, out.
 
-What was asked once is not asked again; an answer that does not fit gets one more turn; a failure is an outcome and
-never stops the other rows.
+Many rows are asked about at a time. A question that was answered before is not asked again, an answer that does not fit
+gets one more turn, and a failure is an outcome like others: it never stops the other rows.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from .answer_cache import AnswerCache
-from .client import Answer, ChatClient, NoAnswerError, Server
+from .client import ChatClient
+from .connections import ServerConnections, connect
+from .server import Answer, NoAnswerError, Server
 from .strict_json import response_format
 
-# Answers that may be waited for, per slot, so that a slow one does not hold up the others.
-AHEAD = 4
+# Rows in progress for each request in flight, so that a slow answer does not hold up the rows after it.
+ROWS_PER_REQUEST = 4
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked about a row.
+    """What a model is asked about a row.
 
     Attributes:
-        key: Of JSON: all that decides the answer. For media their hash, so that a known answer needs no decoding.
+        key: Everything that decides the answer, as JSON values. It has the hash of a clip in place of the clip, so that
+            a known answer needs no decoding.
         messages: Makes the messages; it may raise ValueError.
-        decodes: Whether that takes long.
+        decodes: Whether `messages` decodes media, which takes long.
     """
 
     key: Any
@@ -58,15 +61,15 @@ class Prompt(Protocol):
 
 
 @dataclass(frozen=True)
-class Reply:
+class Outcome:
     """What came of a question.
 
     Attributes:
-        columns: Of the schema; None if there is no answer that fits.
-        answer: The accepted one.
+        columns: Values for the row; None if there is no answer that fits.
+        answer: The accepted answer.
         failure: None, "no_evidence", "server", "refused", "budget" or "unusable".
         detail: More about the failure.
-        text: What the model said last, if anything.
+        text: The last answer of the model, accepted or not.
         attempts: Requests that were sent.
     """
 
@@ -79,31 +82,18 @@ class Reply:
 
 
 class Asker:
-    """Asks one server with one prompt; use it inside `async with`.
+    """Asks one model with one prompt.
 
     Args:
-        cache: Open; it also says how much of the budget earlier runs have used.
+        cache: Open.
+        connections: Open, and to the server; see `open_askers`.
     """
 
-    def __init__(self, server: Server, prompt: Prompt, cache: AnswerCache) -> None:
+    def __init__(self, server: Server, prompt: Prompt, cache: AnswerCache, connections: ServerConnections) -> None:
         self.server, self.prompt, self.cache = server, prompt, cache
-        self.client = ChatClient(server, response_format("ave2", prompt.schema))
+        self.client = ChatClient(server, connections, response_format("ave2", prompt.schema))
 
-    async def __aenter__(self) -> Asker:
-        self.client.budget.settle(0.0, *self.cache.used(self.server.model))
-        self.before = self.client.budget.spent
-        await self.client.__aenter__()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.client.__aexit__()
-
-    @property
-    def spent(self) -> float:
-        """In this run."""
-        return self.client.budget.spent - self.before
-
-    async def ask(self, row: Mapping[str, Any]) -> Reply:
+    async def ask(self, row: Mapping[str, Any]) -> Outcome:
         """
         Raises:
             ServerError: The server cannot be used at all.
@@ -114,40 +104,68 @@ class Asker:
             key = self.cache.key(self.server.parameters(), question.key, self.prompt.schema)
             if (known := self.cache.get(key)) is not None:
                 with suppress(ValueError):  # accepted by an older version that was less strict
-                    return Reply(self.prompt.parse(known.text), known, text=known.text)
+                    return Outcome(self.prompt.parse(known.text), known, text=known.text)
             messages = await asyncio.to_thread(question.messages) if question.decodes else question.messages()
         except ValueError as error:
-            return Reply(None, failure="no_evidence", detail=str(error))
+            return Outcome(None, failure="no_evidence", detail=str(error))
         try:
             for last in (False, True):
                 answer = await self.client.ask(messages)
-                self.cache.count(self.server.model, answer)
+                self.cache.count_tokens(self.server.model, answer)
                 text, attempts = answer.text, attempts + answer.attempts
                 try:
                     columns = self.prompt.parse(text)
                 except ValueError as error:
                     if last:
-                        return Reply(None, None, "unusable", str(error), text, attempts)
+                        return Outcome(None, None, "unusable", str(error), text, attempts)
                     repair = self.prompt.repair.format(reason=error)
-                    said = [{"role": "assistant", "content": text}, {"role": "user", "content": repair}]
-                    messages = [*messages, *said]
+                    turns = [{"role": "assistant", "content": text}, {"role": "user", "content": repair}]
+                    messages = [*messages, *turns]
                     continue
                 self.cache.put(key, answer)
-                return Reply(columns, answer, text=text, attempts=attempts)
+                return Outcome(columns, answer, text=text, attempts=attempts)
         except NoAnswerError as error:
-            return Reply(None, None, error.reason, str(error), text, attempts + error.attempts)
+            return Outcome(None, None, error.reason, str(error), text, attempts + error.attempts)
         raise AssertionError("both turns end above")
+
+
+@asynccontextmanager
+async def open_askers(
+    prompts: Mapping[str, tuple[Server, Prompt]], cache: AnswerCache
+) -> AsyncIterator[dict[str, Asker]]:
+    """Askers that share the limits of each server, and whose budgets count what earlier runs have spent.
+
+    Args:
+        prompts: Step, such as "judge" -> the server to ask, and with which prompt.
+        cache: Open; it knows what earlier runs have spent.
+
+    Raises:
+        SettingError: Two steps ask one server and state different limits for it.
+    """
+    async with connect({step: server for step, (server, _) in prompts.items()}) as connections:
+        counted = set()
+        for step, (server, _) in prompts.items():
+            if (server.address, server.model) not in counted:  # the cache counts by model
+                connections[step].budget.spent += server.cost(*cache.used_tokens(server.model))
+                counted.add((server.address, server.model))
+        yield {step: Asker(server, prompt, cache, connections[step]) for step, (server, prompt) in prompts.items()}
 
 
 async def in_order(
     rows: Iterable[Any], work: Callable[[Any], Awaitable[T]], concurrency: int
 ) -> AsyncGenerator[T, None]:
-    """Results in the order of the rows, which are read as needed; `concurrency` is that of the work."""
+    """Results of the work on rows, in the order of the rows.
+
+    Args:
+        rows: Read as needed.
+        work: Called on many rows at a time. It limits its requests by itself.
+        concurrency: Most requests that the work has in flight.
+    """
     tasks: deque[asyncio.Future[T]] = deque()
     source, end = iter(rows), object()
     try:
         while True:
-            while len(tasks) < AHEAD * concurrency:
+            while len(tasks) < ROWS_PER_REQUEST * concurrency:
                 if (row := next(source, end)) is end:
                     break
                 tasks.append(asyncio.ensure_future(work(row)))
@@ -160,8 +178,8 @@ async def in_order(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def driven(stream: AsyncGenerator[T, None]) -> Iterator[T]:
-    """An asynchronous stream for callers that are not; leaving early stops it."""
+def iterate(stream: AsyncGenerator[T, None]) -> Iterator[T]:
+    """The items of an asynchronous generator, for callers that are not asynchronous. Leaving early stops it."""
     loop = asyncio.new_event_loop()
     try:
         while True:
@@ -175,4 +193,4 @@ def driven(stream: AsyncGenerator[T, None]) -> Iterator[T]:
         loop.close()
 
 
-__all__ = ["Asker", "Prompt", "Question", "Reply", "driven", "in_order"]
+__all__ = ["Asker", "Outcome", "Prompt", "Question", "in_order", "iterate", "open_askers"]

@@ -1,4 +1,4 @@
-"""A clip's file in; its frames and its sound as parts of a chat message out."""
+"""The file of a clip in; its frames and its sound, as parts of a chat message, out."""
 
 from __future__ import annotations
 
@@ -16,18 +16,22 @@ from PIL import Image
 from ...media import MediaError, read_clip
 
 JPEG_QUALITY = 90
-# Upper estimates, until a server counts them: of a picture of 1024x1024, and of a second of sound.
+# Upper estimates of the tokens of a picture of 1024x1024 and of a second of sound, for the time before a server has
+# counted them.
 IMAGE_TOKENS, AUDIO_TOKENS = 1600, 50
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What of a clip is sent.
+class MediaOptions:
+    """How much of a clip is sent to a model.
 
     Attributes:
-        frames: How many, evenly spaced; 0 sends no picture.
-        max_side: Longest side of a frame, in pixels; smaller ones stay as they are.
+        frames: Number of frames, evenly spaced; 0 sends none.
+        max_side: Longest side of a frame, in pixels. Smaller frames are sent as they are.
         sampling_rate: Of the sound, in Hz; 0 sends no sound.
+
+    Raises:
+        ValueError: A value is out of range, or neither frames nor sound would be sent.
     """
 
     frames: int = 4
@@ -44,7 +48,7 @@ class Reading:
 def find_clip(folder: str | Path | None, sample_id: str) -> Path:
     """
     Raises:
-        ValueError: The folder has no such clip, or the id is a path.
+        ValueError: There is no folder, the folder has no such clip, or the id is a path.
     """
     if folder is None:
         raise ValueError("no folder of clips was given")
@@ -58,30 +62,35 @@ def content_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def media_parts(path: Path, reading: Reading) -> list[dict[str, Any]]:
-    """Each frame after a line that says when it is on screen, then the sound as 16-bit WAV: OpenAI's content parts.
+def media_parts(path: Path, options: MediaOptions) -> list[dict[str, Any]]:
+    """A clip as content parts of OpenAI's API: the frames, each after a line with its time, then the sound as WAV.
 
     Raises:
-        ValueError: The file cannot be decoded, or what was asked for is not in it.
+        ValueError: The file cannot be decoded, or it lacks the picture or the sound that is to be sent.
     """
-    clip = read_clip(path, frames=max(reading.frames, 1), sampling_rate=reading.sampling_rate or None)
+    clip = read_clip(path, frames=max(options.frames, 1), sampling_rate=options.sampling_rate or None)
     parts: list[dict[str, Any]] = []
-    if reading.frames:
+    if options.frames:
         if not clip.frames:
             raise MediaError(f"{path}: has no picture")
         for picture, time in zip(clip.frames, clip.frame_times):
             parts.append({"type": "text", "text": f"Frame at {time:.2f} s:"})
-            parts.append({"type": "image_url", "image_url": {"url": _jpeg(picture, reading.max_side)}})
-    if reading.sampling_rate:
+            parts.append({"type": "image_url", "image_url": {"url": _jpeg(picture, options.max_side)}})
+    if options.sampling_rate:
         if clip.waveform is None:
             raise MediaError(f"{path}: has no sound")
-        sound = {"data": _wav(clip.waveform, reading.sampling_rate), "format": "wav"}
+        sound = {"data": _wav(clip.waveform, options.sampling_rate), "format": "wav"}
         parts += [{"type": "text", "text": "Sound:"}, {"type": "input_audio", "input_audio": sound}]
     return parts
 
 
-def tokens_of(content: Any, characters_per_token: int) -> int:
-    """An upper estimate of the tokens of a message's content: text, or parts as above."""
+def estimate_tokens(content: Any, characters_per_token: int) -> int:
+    """An upper estimate of the tokens in the content of a message.
+
+    Args:
+        content: Text, or a list as `media_parts` returns it.
+        characters_per_token: Of text; the lower it is, the higher the estimate.
+    """
     if isinstance(content, str):
         return len(content) // characters_per_token
     count = 0
@@ -113,4 +122,4 @@ def _wav(waveform: np.ndarray, rate: int) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-__all__ = ["Reading", "content_hash", "find_clip", "media_parts", "tokens_of"]
+__all__ = ["MediaOptions", "content_hash", "estimate_tokens", "find_clip", "media_parts"]

@@ -1,4 +1,4 @@
-"""How fast and how much a client may ask: a token bucket, a pause that all requests share, and a budget."""
+"""Limits of a client: a rate (as a token bucket), a pause, and a budget."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from dataclasses import dataclass
 
 
 class TokenBucket:
-    """Lets `per_minute` units through, evenly, with bursts of at most `burst_seconds` worth of them.
+    """Limits a rate, such as that of requests or of tokens, and allows short bursts.
 
     Args:
-        per_minute: Units per minute; None means no limit.
-        burst_seconds: What may be saved up while nothing is asked.
-        clock: Seconds that only go up.
+        per_minute: Units per minute; None for no limit.
+        burst_seconds: Length of a burst: units that were not used within this time are lost.
+        clock: A monotonic clock, in seconds.
+
+    Raises:
+        ValueError: `per_minute` is not positive.
     """
 
     def __init__(
@@ -26,10 +29,11 @@ class TokenBucket:
             raise ValueError(f"per_minute={per_minute}: pass a positive rate, or None for no limit")
         self.rate = None if per_minute is None else per_minute / 60
         self.capacity = burst_seconds * (self.rate or 0)
-        self.clock, self.level, self.last = clock, self.capacity, clock()
+        # Empty at first: the many short runs of a build would otherwise each begin with a burst.
+        self.clock, self.level, self.last = clock, 0.0, clock()
 
     def reserve(self, units: float = 1.0) -> float:
-        """Take units, and return the seconds to wait before using them; more than a burst just waits longer."""
+        """Take units, and return the seconds to wait before using them. More units than a burst has wait longer."""
         if self.rate is None:
             return 0.0
         now = self.clock()
@@ -38,12 +42,13 @@ class TokenBucket:
         return max(0.0, -self.level / self.rate)
 
     async def take(self, units: float = 1.0) -> None:
+        """Take units, and wait until they may be used."""
         if (wait := self.reserve(units)) > 0:
             await asyncio.sleep(wait)
 
 
 class Pause:
-    """A moment before which nobody asks: a server that says "later" means all requests, not only the one it refused."""
+    """A time until which no request is sent: a server that says "later" means all requests, not only one."""
 
     def __init__(self) -> None:
         self.until = 0.0
@@ -51,47 +56,40 @@ class Pause:
     def extend(self, seconds: float) -> None:
         self.until = max(self.until, time.monotonic() + seconds)
 
-    async def over(self) -> None:
-        while (wait := self.until - time.monotonic()) > 0:
-            await asyncio.sleep(wait)
+    async def wait(self) -> None:
+        while (seconds := self.until - time.monotonic()) > 0:
+            await asyncio.sleep(seconds)
 
 
 @dataclass
 class Budget:
-    """What answers cost, in the currency of the prices.
+    """The money that answers may cost.
 
     Attributes:
-        limit: None means no limit.
-        input_price, output_price: Per million tokens.
-        spent: Of answers that came.
-        reserved: Upper estimate for answers that have not come yet.
+        limit: None for no limit.
+        spent: Cost of the answers that have come.
+        reserved: Most that the answers to requests in flight can cost.
     """
 
     limit: float | None = None
-    input_price: float = 0.0
-    output_price: float = 0.0
     spent: float = 0.0
     reserved: float = 0.0
 
-    def cost(self, input_tokens: int, output_tokens: int) -> float:
-        return (input_tokens * self.input_price + output_tokens * self.output_price) / 1e6
-
-    def reserve(self, input_tokens: int, output_tokens: int) -> float | None:
-        """Set aside what an answer may cost at most; None if that could exceed the limit."""
-        cost = self.cost(input_tokens, output_tokens)
+    def reserve(self, cost: float) -> bool:
+        """Set aside the most that an answer can cost; False, and nothing set aside, if that could exceed the limit."""
         if self.limit is not None and self.spent + self.reserved + cost > self.limit:
-            return None
+            return False
         self.reserved += cost
-        return cost
+        return True
 
-    def settle(self, reserved: float, input_tokens: int = 0, output_tokens: int = 0) -> None:
-        """Replace a reservation by what the answer did cost."""
+    def settle(self, reserved: float, cost: float) -> None:
+        """Replace what was set aside for an answer by what the answer cost."""
         self.reserved -= reserved
-        self.spent += self.cost(input_tokens, output_tokens)
+        self.spent += cost
 
 
 def retry_after(value: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for, as a number or a date; None if it does not say."""
+    """Seconds that a Retry-After header asks for, given as a number or as a date; None if it is missing or neither."""
     if not value:
         return None
     try:

@@ -1,64 +1,67 @@
-"""The settings of a server and of what it is told, as a configuration has them."""
+"""A server as a configuration file describes it."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import ClassVar
 
 from ...settings import SettingError
-from .client import Server
+from .server import Server, ServerOptions, check_prices
 
 
 @dataclass(frozen=True)
-class ServerSettings:
-    """Whom to ask, and with what instructions: as `chat_client.Server`.
+class ServerSettings(ServerOptions):
+    """A model on a server, and the instructions that it gets.
 
     Attributes:
-        api_key_env: Variable that holds the key, if there is one. The key itself is never written down.
-        max_cost: Of all answers of the stage, over all runs; needs the prices.
-        instructions: Text file in place of our own wording; `prompt_id` names it.
+        api_key_env: Environment variable with the key. The key itself is never written down.
+        max_cost: Most that the answers of the server may cost in one stage of a build, over all runs. It needs the
+            prices.
+        instructions: Text file that replaces our instructions.
+        prompt_id: Name of these instructions, such as "mine/1".
+
+    Raises:
+        SettingError: A value is missing or out of range.
     """
 
     base_url: str = ""
     model: str = ""
-    api_key_env: str = "OPENAI_API_KEY"
-    concurrency: int = 8
-    timeout: float = 120.0
-    attempts: int = 6
-    backoff: float = 1.0
-    requests_per_minute: float | None = None
-    tokens_per_minute: float | None = None
-    max_tokens: int = 1024
-    seed: int = 0
-    max_cost: float | None = None
-    input_price: float = 0.0
-    output_price: float = 0.0
-    instructions: str | None = None
-    prompt_id: str | None = None
+    api_key_env: str = field(default="OPENAI_API_KEY", kw_only=True)
+    max_cost: float | None = field(default=None, kw_only=True)
+    instructions: str | None = field(default=None, kw_only=True)
+    prompt_id: str | None = field(default=None, kw_only=True)
+
+    shared_limits: ClassVar[tuple[str, ...]] = (*ServerOptions.shared_limits, "max_cost")
 
     def __post_init__(self) -> None:
         if not self.base_url or not self.model:
-            raise SettingError("base_url and model are needed: where is the server, and what does it call the model?")
-        for name in ("concurrency", "attempts", "max_tokens"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"{name}={getattr(self, name)}: give at least 1")
-        if self.max_cost is not None and not (self.input_price or self.output_price):
-            raise SettingError(f"max_cost={self.max_cost:g} needs input_price and output_price, per million tokens")
+            raise SettingError("base_url and model are needed: the address of the server, and its name for the model")
+        super().__post_init__()
+        check_prices(self, "max_cost")
         if (self.instructions is None) != (self.prompt_id is None):
-            raise SettingError("instructions and prompt_id belong together: other words need another name")
+            raise SettingError("instructions and prompt_id belong together: other instructions need another prompt_id")
 
-    def server(self, share: int = 1) -> Server:
-        """The server for one of `share` processes that ask it at the same time."""
-        own = {"api_key_env", "max_cost", "instructions", "prompt_id"}
-        values = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name not in own}
-        values["concurrency"] = max(1, self.concurrency // share)
+    def server(self, processes: int = 1) -> Server:
+        """The server as one process sees it.
+
+        Args:
+            processes: How many ask the server at the same time; each gets an equal share of its limits. At most
+                `concurrency`, since each process sends at least one request at a time.
+        """
+        options = {option.name: getattr(self, option.name) for option in fields(ServerOptions)}
+        options["concurrency"] = max(1, self.concurrency // processes)
         for name in ("requests_per_minute", "tokens_per_minute"):
-            values[name] = None if values[name] is None else values[name] / share
-        return Server(**values, api_key=os.environ.get(self.api_key_env), budget=self.max_cost)
+            options[name] = None if options[name] is None else options[name] / processes
+        return Server(**options, api_key=os.environ.get(self.api_key_env), budget=self.max_cost)
 
-    def wording(self) -> dict[str, str]:
-        """The arguments of a prompt that replace our wording."""
+    def prompt_arguments(self) -> dict[str, str]:
+        """The arguments of a prompt that replace our instructions; empty if ours are used.
+
+        Raises:
+            SettingError: The file of instructions cannot be read.
+        """
         if self.instructions is None:
             return {}
         try:

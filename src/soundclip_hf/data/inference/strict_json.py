@@ -1,4 +1,4 @@
-"""The text of an answer in, the one JSON object that was asked for out, or the reason why it cannot be used."""
+"""The text of an answer in; the JSON object that was asked for, or the reason why the answer cannot be used, out."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ MAX_TEXT = 4000
 
 
 def response_format(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """Asks a server for constrained decoding; the answer is checked here in any case."""
+    """The `response_format` of a request for an answer that fits a JSON schema.
+
+    Not every server keeps to it, so every answer is checked.
+    """
     return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
 
 
 def object_schema(properties: dict[str, Any]) -> dict[str, Any]:
-    """Only what every server's strict mode knows: all keys required and no others."""
+    """The JSON schema of an object with exactly these keys. The strict mode of every server knows this form."""
     return {"type": "object", "additionalProperties": False, "required": [*properties], "properties": properties}
 
 
 def first_object(text: str) -> dict[str, Any]:
-    """The first JSON object in a text; words around it, such as a code fence, do not matter.
+    """The first JSON object in a text. Text around it, such as a code fence, is ignored.
 
     Raises:
-        ValueError: There is none.
+        ValueError: The text has no complete JSON object.
     """
     decoder, start = json.JSONDecoder(), text.find("{")
     while start >= 0:
@@ -35,32 +38,34 @@ def first_object(text: str) -> dict[str, Any]:
     raise ValueError("it has no complete JSON object")
 
 
-def exact_keys(value: dict[str, Any], wanted: list[str], where: str) -> None:
+def check_keys(value: dict[str, Any], expected: list[str], name: str) -> None:
     """
     Raises:
-        ValueError: A key is missing, or one is not known.
+        ValueError: A key is missing, or there is one more.
     """
-    missing, unknown = [key for key in wanted if key not in value], sorted(set(value) - set(wanted))
+    missing, unknown = [key for key in expected if key not in value], sorted(set(value) - set(expected))
     if missing:
-        raise ValueError(f"{where} lacks {', '.join(missing)}")
+        raise ValueError(f"{name} lacks {', '.join(missing)}")
     if unknown:
-        raise ValueError(f"{where} has the unknown key {unknown[0]!r:.80}")
+        raise ValueError(f"{name} has the unknown key {unknown[0]!r:.80}")
 
 
-def checked_text(value: Any, where: str, limit: int = MAX_TEXT) -> str:
-    """
+def checked_text(value: Any, name: str, limit: int = MAX_TEXT) -> str:
+    """A text without the space around it.
+
     Raises:
-        ValueError: No text, or more than `limit` characters.
+        ValueError: The value is not text, or has more than `limit` characters.
     """
     if not isinstance(value, str):
-        raise ValueError(f"{where} is {kind(value)}, not text")
+        raise ValueError(f"{name} is {type_name(value)}, not text")
     if len(value) > limit:
-        raise ValueError(f"{where} has {len(value)} characters, more than {limit}")
+        raise ValueError(f"{name} has {len(value)} characters, more than {limit}")
     return value.strip()
 
 
-def kind(value: Any) -> str:
+def type_name(value: Any) -> str:
+    """The type of a value of JSON, for messages."""
     return "null" if value is None else f"a {type(value).__name__}"
 
 
-__all__ = ["checked_text", "exact_keys", "first_object", "kind", "object_schema", "response_format"]
+__all__ = ["check_keys", "checked_text", "first_object", "object_schema", "response_format", "type_name"]

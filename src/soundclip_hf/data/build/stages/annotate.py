@@ -13,10 +13,10 @@ from ...annotation.annotate import Annotator
 from ...annotation.caption_tables import read_captions, with_captions
 from ...annotation.captioning import AudioCaptioning, Captioning, VideoCaptioning
 from ...annotation.dead_letters import earlier_attempts
-from ...inference.media_parts import Reading
+from ...inference.media_parts import MediaOptions
 from ...inference.server_settings import ServerSettings
 from ..config import BuildConfig
-from .base import Stage, Work, asked
+from .base import Stage, Work, request_identity
 
 
 class Annotate(Stage):
@@ -27,15 +27,18 @@ class Annotate(Stage):
     asks_a_server = True
 
     def identity(self, config: BuildConfig) -> dict[str, Any]:
-        told = {step: asked(server, prompt) for step, (server, prompt) in captioners(config).items()}
+        requests = {step: request_identity(server, prompt) for step, (server, prompt) in captioners(config).items()}
         own = config.annotate.captions
-        return {**told, "captions_sha256": own and _hash(own, *_state(own)), "columns": config.annotate.columns}
+        return {**requests, "captions_sha256": own and _hash(own, *_state(own)), "columns": config.annotate.columns}
 
     def workers(self, config: BuildConfig) -> int | None:
         return config.annotate.workers
 
+    def servers(self, config: BuildConfig) -> list[ServerSettings]:
+        return [server for server in (config.annotate.video, config.annotate.audio) if server is not None]
+
     def packages(self, config: BuildConfig) -> list[str]:
-        return ["httpx"] if captioners(config) else []
+        return ["httpx"] if self.servers(config) else []
 
     def rows(self, work: Work) -> Iterator[dict[str, Any]]:
         steps = captioners(work.config, work.folder.clips()).items()
@@ -49,13 +52,14 @@ class Annotate(Stage):
 
 
 def captioners(config: BuildConfig, media: Path | None = None) -> dict[str, tuple[ServerSettings, Captioning]]:
-    """Step -> whom to ask and what."""
+    """Step -> the server to ask, and with which prompt."""
     settings, found = config.annotate, dict[str, tuple[ServerSettings, Captioning]]()
     if settings.video is not None:
-        reading = Reading(settings.frames, settings.max_side, 0)
-        found["video_caption"] = (settings.video, VideoCaptioning(media, reading, **settings.video.wording()))
+        options = MediaOptions(settings.frames, settings.max_side, 0)
+        found["video_caption"] = (settings.video, VideoCaptioning(media, options, **settings.video.prompt_arguments()))
     if settings.audio is not None:
-        found["audio_caption"] = (settings.audio, AudioCaptioning(media, Reading(0), **settings.audio.wording()))
+        options = MediaOptions(frames=0)
+        found["audio_caption"] = (settings.audio, AudioCaptioning(media, options, **settings.audio.prompt_arguments()))
     return found
 
 

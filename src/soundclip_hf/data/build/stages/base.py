@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ...ave2.tables import read_rows, write_parquet
+from ...inference.asking import Prompt
 from ...inference.server_settings import ServerSettings
 from ...pool import Crashed
 from ..config import BuildConfig
@@ -49,7 +50,7 @@ class Stage:
         after: The stage whose shards it reads; None for the first.
         per_shard: It makes one file for each shard of the plan, with settings that must not change under way. Otherwise
             it is one job, whose result is replaced as a whole.
-        asks_a_server: Its workers share the server's limits, and what failed can be asked again.
+        asks_a_server: Its processes share the limits of the servers, and what failed can be asked again.
         in_this_process: A job that mostly waits, for which no worker is started.
     """
 
@@ -64,8 +65,16 @@ class Stage:
         raise NotImplementedError
 
     def workers(self, config: BuildConfig) -> int | None:
-        """Processes on this machine; None for one per core."""
+        """Processes on this machine, before `processes` limits them; None for one per core."""
         return 1
+
+    def servers(self, config: BuildConfig) -> list[ServerSettings]:
+        """The servers that the stage asks."""
+        return []
+
+    def processes(self, config: BuildConfig, wanted: int) -> int:
+        """How many of the wanted processes may run at a time: each sends a request to each server at least."""
+        return min([wanted, *(server.concurrency for server in self.servers(config))])
 
     def packages(self, config: BuildConfig) -> list[str]:
         """Optional packages beyond those that every build needs."""
@@ -121,10 +130,10 @@ class Stage:
         raise BuildError(f"{self.name}{where}: {crash.detail}; is there enough memory?")
 
 
-def asked(server: ServerSettings, prompt: Any) -> dict[str, Any]:
-    """Whom a stage asks and what, for its identity."""
-    told = {"model": server.model, "seed": server.seed, "max_tokens": server.max_tokens}
-    return told | {"prompt_id": prompt.prompt_id, "prompt_sha256": prompt.sha256}
+def request_identity(server: ServerSettings, prompt: Prompt) -> dict[str, Any]:
+    """What decides the answers of a model, for the identity of a stage."""
+    request = {"model": server.model, "seed": server.seed, "max_tokens": server.max_tokens}
+    return request | {"prompt_id": prompt.prompt_id, "prompt_sha256": prompt.sha256}
 
 
-__all__ = ["Pusher", "Stage", "Work", "asked"]
+__all__ = ["Pusher", "Stage", "Work", "request_identity"]

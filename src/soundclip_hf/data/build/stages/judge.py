@@ -11,9 +11,10 @@ from ...annotation.judge import FAILED
 from ...annotation.judge import Judge as Judging
 from ...annotation.rubric import MediaRubric, Rubric
 from ...ave2.schema import complete
-from ...inference.media_parts import Reading
+from ...inference.media_parts import MediaOptions
+from ...inference.server_settings import ServerSettings
 from ..config import BuildConfig
-from .base import Stage, Work, asked
+from .base import Stage, Work, request_identity
 
 
 class Judge(Stage):
@@ -25,13 +26,16 @@ class Judge(Stage):
 
     def identity(self, config: BuildConfig) -> dict[str, Any]:
         server = config.judge.server
-        return {"mode": config.judge.mode} | (asked(server, rubric(config)) if server else {"model": None})
+        return {"mode": config.judge.mode} | (request_identity(server, rubric(config)) if server else {"model": None})
 
     def workers(self, config: BuildConfig) -> int | None:
         return config.judge.workers
 
+    def servers(self, config: BuildConfig) -> list[ServerSettings]:
+        return [config.judge.server] if config.judge.server is not None else []
+
     def packages(self, config: BuildConfig) -> list[str]:
-        return ["httpx"] if config.judge.server is not None else []
+        return ["httpx"] if self.servers(config) else []
 
     def rows(self, work: Work) -> Iterator[dict[str, Any]]:
         if work.config.judge.server is None:
@@ -53,10 +57,10 @@ class Judge(Stage):
 
 def rubric(config: BuildConfig, media: Path | None = None) -> Rubric:
     settings = config.judge
-    words = settings.server.wording() if settings.server else {}
+    arguments = settings.server.prompt_arguments() if settings.server else {}
     if settings.mode == "media":
-        return MediaRubric(media=media, reading=Reading(settings.frames, settings.max_side), **words)
-    return Rubric(**words)
+        return MediaRubric(media=media, media_options=MediaOptions(settings.frames, settings.max_side), **arguments)
+    return Rubric(**arguments)
 
 
 __all__ = ["Judge"]

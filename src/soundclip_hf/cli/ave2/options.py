@@ -1,0 +1,96 @@
+"""Options that several commands of `soundclip ave2` share."""
+
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..output import UsageError
+
+if TYPE_CHECKING:
+    from ...data.inference.server import Server
+
+PerMinuteOption = Annotated[float | None, typer.Option(min=0.01, help="Most per minute, for each server.")]
+PriceOption = Annotated[float, typer.Option(min=0.0, help="Price of a million tokens.")]
+
+
+@dataclass(frozen=True)
+class RequestOptions:
+    """How models are asked. `with_options` makes each field an option of a command."""
+
+    frames: Annotated[int, typer.Option(min=1, help="Number of frames of a clip that are sent.")] = 4
+    api_key_env: Annotated[str, typer.Option(help="Environment variable with the key, if the server needs one.")] = (
+        "OPENAI_API_KEY"
+    )
+    cache: Annotated[
+        Path | None, typer.Option(help="File of the answers, for later runs.  [default: OUT with .answers.sqlite]")
+    ] = None
+    concurrency: Annotated[int, typer.Option(min=1, help="Most requests in flight, for each server.")] = 8
+    requests_per_minute: PerMinuteOption = None
+    tokens_per_minute: PerMinuteOption = None
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for one answer.")] = 120.0
+    attempts: Annotated[int, typer.Option(min=1, help="Most tries per request.")] = 6
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, help="Most that answers may cost, for each server, over all runs with this cache; needs prices."
+        ),
+    ] = None
+    input_price: PriceOption = 0.0
+    output_price: PriceOption = 0.0
+    seed: Annotated[int, typer.Option(min=0, help="Sent with each request.")] = 0
+
+    def server(self, base_url: str, model: str) -> "Server":
+        """
+        Raises:
+            UsageError: There is a budget without prices.
+        """
+        from ...data.inference.server import Server
+
+        if self.max_cost is not None and not (self.input_price or self.output_price):
+            raise UsageError("--max-cost needs --input-price and --output-price, per million tokens")
+        return Server(
+            base_url,
+            model,
+            api_key=os.environ.get(self.api_key_env),
+            budget=self.max_cost,
+            **{name: getattr(self, name) for name in SERVER_OPTIONS},
+        )
+
+
+# What `Server` has under the same name.
+SERVER_OPTIONS = (
+    *("concurrency", "requests_per_minute", "tokens_per_minute", "timeout", "attempts"),
+    *("input_price", "output_price", "seed"),
+)
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace the parameter `options: RequestOptions` of a command by one parameter for each field.
+
+    typer reads the options of a command from its signature, and several commands have these.
+    """
+    signature, parameters = inspect.signature(command), list[inspect.Parameter]()
+    for parameter in signature.parameters.values():
+        keyword = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        if parameter.annotation is not RequestOptions:
+            parameters.append(keyword)
+            continue
+        for field in fields(RequestOptions):
+            parameters.append(keyword.replace(name=field.name, default=field.default, annotation=field.type))
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        options = RequestOptions(**{field.name: values.pop(field.name) for field in fields(RequestOptions)})
+        command(**values, options=options)
+
+    vars(run)["__signature__"] = signature.replace(parameters=parameters)
+    return run
+
+
+__all__ = ["RequestOptions", "with_options"]
