@@ -1,6 +1,7 @@
 """Captions from models that see or hear, and from a user's table."""
 
 import json
+import time
 
 import pytest
 from chat_server import chat_server, completion
@@ -12,7 +13,9 @@ from soundclip_hf.data.annotation.captioning import AudioCaptioning, VideoCaptio
 from soundclip_hf.data.annotation.dead_letters import read_dead_letters
 from soundclip_hf.data.ave2.schema import complete
 from soundclip_hf.data.ave2.validation import validate
+from soundclip_hf.data.inference.asking import Question
 from soundclip_hf.data.inference.client import Server
+from soundclip_hf.settings import SettingError
 
 pytest.importorskip("httpx")
 HEARD = {"audio_caption": "a tone", "speech_content": "", "environmental_audio": "tone"}
@@ -90,6 +93,51 @@ def test_one_failure_leaves_the_other_caption_and_the_other_rows(media, tmp_path
     found = [(letter["sample_id"], letter["step"], letter["attempts"]) for letter in read_dead_letters(letters)]
     assert sorted(found) == [("v0_01", "video_caption", 2), ("v1_01", "video_caption", 2),
                              ("v2_01", "audio_caption", 0), ("v2_01", "video_caption", 0)]  # fmt: skip
+
+
+class Words(VideoCaptioning):
+    """Captioning without a clip."""
+
+    def question(self, row):
+        messages = [{"role": "user", "content": f"{self.prompt_id} {row['youtube_id']}"}]
+        return Question(messages, lambda: messages)
+
+
+class HeardWords(AudioCaptioning):
+    question = Words.question
+
+
+def two_captioners(asked, **options):
+    """Two models on one server."""
+    steps = {"video_caption": Words(prompt_id="see"), "audio_caption": HeardWords(prompt_id="hear")}
+    return {step: (Server(asked.url, prompt.prompt_id, **options), prompt) for step, prompt in steps.items()}
+
+
+def test_two_captioners_of_one_server_share_its_limits():
+    def reply(number, body):
+        time.sleep(0.05)
+        return completion(HEARD if body["model"] == "hear" else {"video_caption": "a wall"})
+
+    # 100 input and 50 output tokens cost 0.006 each time.
+    prices = {"input_price": 10.0, "output_price": 100.0, "max_tokens": 60, "budget": 0.063}
+    with chat_server(reply) as asked:
+        annotator = Annotator(two_captioners(asked, concurrency=2, **prices))
+        made = list(annotator.annotate(rows(20)))
+    assert asked.most <= 2
+    assert len(asked.bodies) == annotator.requests == 10
+    assert annotator.spent == pytest.approx(0.06)
+    failed = [failure for done in made for failure in done.failures.values()]
+    assert failed == ["budget"] * 30
+    assert sum(bool(done.row[name]) for done in made for name in ("video_caption", "audio_caption")) == 10
+
+
+def test_captioners_that_disagree_about_their_server_are_an_error():
+    with chat_server(answer) as asked:
+        captioners = two_captioners(asked)
+        captioners["audio_caption"] = (Server(asked.url, "hear", concurrency=4), AudioCaptioning())
+        with pytest.raises(SettingError, match="video_caption has concurrency=8 and audio_caption has concurrency=4"):
+            list(Annotator(captioners).annotate(rows()))
+    assert not asked.bodies
 
 
 def test_prompts_are_hashed_with_what_is_shown(media):

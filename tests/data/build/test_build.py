@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import time
 
 import pytest
 from ave2_build import Answering, long_videos, settings
@@ -235,6 +236,36 @@ def test_a_budget_is_kept_by_one_process():
         read_settings(BuildConfig, {"judge": {"server": server, "workers": 2}})
     shared = read_settings(BuildConfig, {"judge": {"server": server | {"requests_per_minute": 60, "concurrency": 9}}})
     assert (shared.judge.server.server(3).concurrency, shared.judge.server.server(3).requests_per_minute) == (3, 20)
+
+
+def test_captioners_of_one_server_agree_on_its_limits():
+    server = {"base_url": "http://127.0.0.1:9/v1", "model": "m"}
+    other = server | {"base_url": "http://127.0.0.1:9/v1/", "model": "n", "concurrency": 2}
+    with pytest.raises(
+        SettingError, match=r"annotate.video has concurrency=8 and annotate.audio has concurrency=2, but both ask http"
+    ):
+        read_settings(BuildConfig, {"annotate": {"video": server, "audio": other}})
+    # Stages run one after the other, so each has limits of its own.
+    read_settings(BuildConfig, {"annotate": {"video": server}, "judge": {"server": other}})
+
+
+def test_processes_share_the_concurrency_of_a_server(world, tmp_path):
+    answering = Answering(world[1])
+
+    def reply(number, body):
+        time.sleep(0.3)
+        return answering(number, body)
+
+    with chat_server(reply) as asked:
+        server = {"base_url": asked.url, "model": "m", "concurrency": 2}
+        config = settings(world[0], tmp_path, asked.url, judge={"server": server, "workers": 3})
+        assert STAGES["judge"].processes(config, 3) == 2
+        assert STAGES["annotate"].processes(config, 1) == 1
+        assert STAGES["segment"].processes(config, 100) == 100
+        for stage in prepare(config, ["segment", "annotate", "judge"]):
+            asked.most = 0
+            assert len([*run_stage(config, stage)]) == 3
+            assert asked.most <= 2
 
 
 def test_no_key_is_written_down(built, tmp_path, monkeypatch):

@@ -15,7 +15,6 @@ from ..output import UsageError
 if TYPE_CHECKING:
     from ...data.inference.server import Server
 
-PerMinuteOption = Annotated[float | None, typer.Option(min=0.01, help="Most per minute, for each server.")]
 PriceOption = Annotated[float, typer.Option(min=0.0, help="Price of a million tokens.")]
 
 
@@ -31,8 +30,12 @@ class RequestOptions:
         Path | None, typer.Option(help="File of the answers, for later runs.  [default: OUT with .answers.sqlite]")
     ] = None
     concurrency: Annotated[int, typer.Option(min=1, help="Most requests in flight, for each server.")] = 8
-    requests_per_minute: PerMinuteOption = None
-    tokens_per_minute: PerMinuteOption = None
+    requests_per_minute: Annotated[
+        float | None, typer.Option(min=0.01, help="Most requests per minute, for each server.")
+    ] = None
+    tokens_per_minute: Annotated[
+        float | None, typer.Option(min=0.01, help="Most tokens per minute, for each server.")
+    ] = None
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for one answer.")] = 120.0
     attempts: Annotated[int, typer.Option(min=1, help="Most tries per request.")] = 6
     max_cost: Annotated[
