@@ -1,4 +1,4 @@
-"""Sounds, pictures and clips in; the tensors of `SoundClipModel` out."""
+"""Sounds, images and clips in; the tensors of `SoundClipModel` out."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,9 +20,9 @@ class SoundClipProcessor(ProcessorMixin):
 
     Args:
         image_processor:
-            Of the vision tower. LLaVA-1.6's is taken for its base view alone: the whole picture at the tower's size.
+            That of the vision tower. Of LLaVA-1.6's only the base view is used: the whole image at the tower's size.
         feature_extractor:
-            Of the audio encoder.
+            That of the audio encoder.
     """
 
     def __init__(self, image_processor: Any = None, feature_extractor: Any = None) -> None:
@@ -64,7 +64,7 @@ class SoundClipProcessor(ProcessorMixin):
             return_tensors (`str`, *optional*):
                 `pt` or `np`.
             audio_kwargs, images_kwargs (`dict`, *optional*):
-                For the feature extractor and the image processor.
+                Arguments of the feature extractor and of the image processor.
 
         Returns:
             `BatchFeature`: `input_features` `(sounds, windows, …)` and `input_features_mask`, where there are sounds;
@@ -134,7 +134,7 @@ def _frames_per_clip(images: Sequence[Any]) -> int:
 
 
 def _base_view(image_processor: Any) -> CLIPImageProcessor:
-    """LLaVA-1.6's first view as a processor of its own: the whole picture, squeezed to a square."""
+    """An image processor that gives the first view of LLaVA-1.6's: the whole image, resized to a square."""
     size, crop = image_processor.size, image_processor.crop_size
     edge = size.get("shortest_edge")
     height, width = (edge, edge) if edge else (size["height"], size["width"])

@@ -1,4 +1,4 @@
-"""Pictures, sounds and text in; the tensors of `SoundLlavaForConditionalGeneration` out."""
+"""Images, sounds and text in; the tensors of `SoundLlavaForConditionalGeneration` out."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -33,34 +33,39 @@ from .sound_inputs import sound_inputs
 
 class SoundLlavaProcessor(ProcessorMixin):
     r"""
-    LLaVA's processor with a feature extractor for sound. It decides how many tokens each visual slot takes.
+    LLaVA's processor with a feature extractor for sound. It determines how many tokens each visual slot takes.
 
-    Prompts hold `<image>` for each image and `<audio>` for each sound. An `<audio>` that belongs to an image leaves no
-    token; one of a prompt without images becomes a visual slot of its own. The vocabulary does not grow. A batch
-    without sound is handed to the stock processor.
+    Prompts hold an `<image>` for each image and an `<audio>` for each sound. An `<audio>` that belongs to an image is
+    removed; in a prompt without images it becomes a visual slot of its own. No token is added to the vocabulary. A
+    batch without sound is passed to the stock processor.
 
     Args:
-        image_processor, tokenizer, feature_extractor:
-            Of the base model and of the audio encoder.
+        image_processor, tokenizer (*optional*):
+            Those of the base model.
+        feature_extractor (*optional*):
+            That of the audio encoder.
         patch_size (`int`, *optional*, defaults to 14):
-            Of the vision tower.
+            Patch size of the vision tower, in pixels.
         vision_feature_select_strategy (`str`, *optional*, defaults to `"default"`):
-            The base checkpoint's own, for images without sound.
+            That of the base checkpoint, for images without sound.
         chat_template (`str`, *optional*):
-            The base's; without one LLaVA-1.5's "USER: ... ASSISTANT:" is taken.
+            That of the base model; by default LLaVA-1.5's "USER: ... ASSISTANT:".
         image_token (`str`, *optional*, defaults to `"<image>"`):
             A token of the tokenizer.
         num_additional_image_tokens (`int`, *optional*, defaults to 1):
-            The `[CLS]` row, whose place the sound takes: always 1.
+            The `[CLS]` row, which the sound replaces: always 1.
         audio_token (`str`, *optional*, defaults to `"<audio>"`):
-            A marker in the text, no token.
+            A marker in the text; it is not a token.
         llava_variant (`str`, *optional*):
-            `llava` (1.5) or `llava_next` (1.6); by default, told from the image processor.
+            `llava` (1.5) or `llava_next` (1.6); by default that of the image processor.
         sound_patches, sound_top_k, patch_budget_scope, sound_select_strategy (*optional*):
             As `patches`, `token_budget`, `patch_budget_scope` and `sound_select_strategy` of `SoundClipConfig`.
+
+    Raises:
+        ValueError: If an argument has a value that is not allowed, or does not fit the tokenizer or image processor.
     """
 
-    # Not in the vocabulary. The mixin would otherwise look for an id, find that of the unknown token, and count those.
+    # The marker is not in the vocabulary. The mixin would look up its id, find that of the unknown token, and count it.
     audio_token_id = None
 
     def __init__(
@@ -110,15 +115,15 @@ class SoundLlavaProcessor(ProcessorMixin):
         **fields: Any,
     ) -> "SoundLlavaProcessor":
         """
-        Build one from a LLaVA that has no feature extractor.
+        Build a processor from that of a LLaVA, which has no feature extractor.
 
         Args:
             llava: A LLaVA-1.5 or 1.6 repository or folder, or its processor.
-            feature_extractor: The audio encoder's, or the repository or folder that holds it.
-            sound_config: Gives `sound_patches`, `sound_top_k`, `patch_budget_scope` and `sound_select_strategy`, and,
-                by its `audio_config`, the class of a feature extractor that is loaded.
-            revision, audio_revision: Of the two repositories.
-            **fields: Fields of the processor that go before those of the LLaVA and of `sound_config`.
+            feature_extractor: That of the audio encoder, or the repository or folder that holds it.
+            sound_config: Gives `sound_patches`, `sound_top_k`, `patch_budget_scope` and `sound_select_strategy`. Its
+                `audio_config` gives the class of a feature extractor that has to be loaded.
+            revision, audio_revision: Revisions of the two repositories.
+            **fields: Arguments of the processor; they override those of the LLaVA and of `sound_config`.
 
         Raises:
             ValueError: If `llava` is of another kind, or `sound_config` and the extractor do not fit.
@@ -128,7 +133,7 @@ class SoundLlavaProcessor(ProcessorMixin):
 
     @property
     def stock_processor(self) -> ProcessorMixin:
-        """The base model's own processor, made of the same parts; it has the last word on prompts without sound."""
+        """The processor of the base model, made of the same parts; it prepares batches without sound."""
         stock = LlavaNextProcessor if self.llava_variant == "llava_next" else LlavaProcessor
         return stock(
             self.image_processor,
@@ -171,15 +176,15 @@ class SoundLlavaProcessor(ProcessorMixin):
             sampling_rate (`int`, *optional*):
                 The rate of bare arrays.
             sound_patches (`str`, *optional*):
-                `zero` (the paper) or `drop` (only kept patches reach the LLM); by default the processor's own.
+                `zero` (as in the paper) or `drop` (only kept patches reach the LLM); defaults to the processor's.
             sound_top_k (`int` or `list`, *optional*):
                 Patches to keep: one number for all slots, one per slot, or a list of lists per sample; `None` leaves a
-                slot to the default. In drop mode the default is the processor's own. In zero mode it is the model's:
-                that of `generate(..., sound_top_k=...)`, or of its configuration.
+                slot to the default. In drop mode the default is that of the processor. In zero mode it is that of the
+                model: `generate(..., sound_top_k=...)`, or its configuration.
             sound_plan (`BatchSlots`, *optional*):
-                Slots and sounds, where `apply_chat_template` has paired them already; replaces `audio`.
+                Slots and sounds that `apply_chat_template` has paired already, in place of `audio`.
             kwargs:
-                Those of the stock processor. Flat ones never reach the feature extractor; `audio_kwargs` does.
+                Arguments of the stock processor. Only those in `audio_kwargs` reach the feature extractor.
 
         Returns:
             `BatchFeature`: the stock processor's `input_ids`, `attention_mask`, `pixel_values` (and `image_sizes`),
@@ -190,7 +195,7 @@ class SoundLlavaProcessor(ProcessorMixin):
 
         Raises:
             ValueError: If the numbers of images, sounds and markers do not fit, a sound cannot be used, `sound_top_k`
-                is out of range, or truncation would cut image tokens.
+                is no int or out of range, or truncation would cut image tokens.
             TypeError: For an unknown argument.
         """
         check_call_arguments(kwargs, self.image_processor)
@@ -212,7 +217,7 @@ class SoundLlavaProcessor(ProcessorMixin):
             raise ValueError("Pass `audio` or `sound_plan`, not both.")
         if not sound_plan.sounds:
             return self.stock_processor(images=images, text=text, **kwargs)
-        # Only what was meant for the sound gets to it: a flat `padding` or `max_length` would cut it.
+        # Only `audio_kwargs` are passed on: a `padding` or `max_length` that is meant for the text would cut the sound.
         audio_kwargs.pop("load_audio_backend", None)
         features = sound_inputs(self.feature_extractor, sound_plan.sounds, audio_kwargs)
         return self._encode(images, texts, sound_plan, features, sound_patches, sound_top_k, kwargs)
@@ -244,7 +249,7 @@ class SoundLlavaProcessor(ProcessorMixin):
             sound_only_slot(view_size(self.image_processor) // self.patch_size),
             SlotSettings(
                 mode=sound_patches,
-                k=self.sound_top_k if sound_patches == "drop" else -1,  # zero mode: the model's own
+                k=self.sound_top_k if sound_patches == "drop" else -1,  # in zero mode the model decides
                 scope=self.patch_budget_scope,
                 select_strategy=self.vision_feature_select_strategy,
                 sound_select_strategy=self.sound_select_strategy,
@@ -293,12 +298,12 @@ class SoundLlavaProcessor(ProcessorMixin):
         **kwargs: Any,
     ) -> Any:
         r"""
-        Render one conversation, or several, with parts of type `image`, `audio`, `video` and `text`.
+        Render one or several conversations with parts of type `image`, `audio`, `video` and `text`.
 
-        The template sees image and text parts only: a video part is its frame(s), and an audio part a picture without
-        pixels, or nothing where the conversation has images. A video's sound belongs to its frames; audio parts belong
-        to the other images, one for all of them or one each, in order; `{"type": "audio", "audio": None}` leaves
-        one silent. An audio part takes `path`, `url`, `audio`, `array` (with `sampling_rate`), `bytes` or `base64`;
+        The template gets image and text parts only. A video part is replaced by its frames. An audio part is removed
+        from a conversation with images, and replaced by an image part in one without. The sound of a video belongs to
+        its frames. Audio parts belong to the other images, in order: one for all of them, or one each, where
+        `{"type": "audio", "audio": None}` leaves an image silent. An audio part takes `path`, `url`, `audio`, `array` (with `sampling_rate`), `bytes` or `base64`;
         a video part takes `path`, `url`, `video` or `bytes`, and `frame`, `num_frames`, `load_audio` of its own.
 
         Args:
@@ -310,7 +315,7 @@ class SoundLlavaProcessor(ProcessorMixin):
             num_frames (`int`, *optional*, defaults to 1): Frames of each video.
             load_audio_from_video (`bool`, *optional*, defaults to `True`): False takes videos without their sound.
             processor_kwargs (`dict`, *optional*): Arguments of `__call__`, such as `sound_patches`.
-            kwargs: Those of `ProcessorMixin.apply_chat_template`.
+            kwargs: Arguments of `ProcessorMixin.apply_chat_template`, and of `__call__`.
 
         Returns:
             As `ProcessorMixin.apply_chat_template`: text, ids (`tokenize=True`) or a `BatchFeature`
@@ -354,11 +359,11 @@ class SoundLlavaProcessor(ProcessorMixin):
         """
         Decode prompts, and prompts with their answers: pipelines cut the first off the second.
 
-        The space between the two is left out of both, so that no answer begins with it.
+        The space between the prompt and the answer is left out of both, so that no answer begins with a space.
 
         Args:
             generated_outputs: Ids `(batch, sequence)` or `(sequence,)`.
-            skip_special_tokens, **kwargs: Those of the tokenizer's `decode`.
+            skip_special_tokens, **kwargs: Arguments of the tokenizer's `decode`.
 
         Returns:
             `list[str]`, or `str` for one sequence.
@@ -372,7 +377,7 @@ class SoundLlavaProcessor(ProcessorMixin):
         return texts[0] if isinstance(decoded, str) else texts
 
     def _end_of_prompts(self) -> str:
-        """What the chat template writes between a question and its answer: "ASSISTANT:"."""
+        """What the chat template writes between a question and its answer, such as "ASSISTANT:"."""
         if self.chat_template is None:
             return ""
         question = "?"
@@ -380,7 +385,7 @@ class SoundLlavaProcessor(ProcessorMixin):
         return prompt.rpartition(question)[2].strip()
 
     def _get_num_multimodal_tokens(self, image_sizes: Any = None, **kwargs: Any) -> MultiModalData:
-        """Placeholders of silent images of `(height, width)`."""
+        """Numbers of placeholders of images without sound, from their sizes `(height, width)` in pixels."""
         stock: Any = self.stock_processor
         return stock._get_num_multimodal_tokens(image_sizes=image_sizes, **kwargs)
 

@@ -1,4 +1,4 @@
-"""Checks of the processor's fields and call arguments: an unknown or impossible one is an error that names it."""
+"""The arguments of SoundLlavaProcessor: checks that name what is unknown or not allowed, and one form for each."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -24,8 +24,10 @@ _OWN = {"images", "text", "audio", "sampling_rate", "sound_patches", "sound_top_
 
 def check_choice(name: str, value: Any) -> None:
     """
+    Check an argument that takes one of several words.
+
     Raises:
-        ValueError: If the field `name` does not allow `value`.
+        ValueError: If `value` is not allowed for the argument `name`.
     """
     if value not in _CHOICES[name]:
         raise ValueError(f"{name}={value!r}: must be one of {', '.join(map(repr, _CHOICES[name]))}.")
@@ -33,8 +35,10 @@ def check_choice(name: str, value: Any) -> None:
 
 def check_int(name: str, value: Any, smallest: int) -> None:
     """
+    Check an argument that takes an int.
+
     Raises:
-        ValueError: If `value` is no int, or below `smallest`.
+        ValueError: If `value` is not an int, or is below `smallest`.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
         raise ValueError(f"{name}={value!r}: must be an int >= {smallest}.")
@@ -42,8 +46,10 @@ def check_int(name: str, value: Any, smallest: int) -> None:
 
 def check_fields(processor: Any) -> None:
     """
+    Check the fields of a processor.
+
     Raises:
-        ValueError: If a field has a value that it does not allow, or fields and parts do not fit.
+        ValueError: If the value of a field is not allowed, or does not fit the tokenizer or the image processor.
     """
     for name in _CHOICES:
         check_choice(name, getattr(processor, name))
@@ -118,12 +124,12 @@ def images_per_sample(images: Any, in_prompts: list[int] | None, image_token: st
 
 def check_call_arguments(arguments: dict[str, Any], image_processor: Any) -> None:
     """
-    Refuse what the stock processor would ignore.
+    Refuse arguments that the stock processor would ignore.
 
     Args:
-        arguments: Keyword arguments beyond the processor's own, flat or in `text_kwargs`, `images_kwargs`. Those of a
-            video are taken out if they are `None`: pipelines pass them on.
-        image_processor: Knows further arguments.
+        arguments: Keyword arguments of the stock processor, flat or in `text_kwargs` and `images_kwargs`. Arguments
+            for videos that are `None`, as pipelines pass them, are removed.
+        image_processor: Its own arguments are allowed, too.
 
     Raises:
         TypeError: For an unknown argument.
@@ -141,9 +147,13 @@ def check_call_arguments(arguments: dict[str, Any], image_processor: Any) -> Non
 
 def take_call_arguments(arguments: dict[str, Any], image_processor: Any) -> dict[str, Any]:
     """
-    Take those of the processor's call out of the chat template's arguments.
+    Remove the arguments of the processor's `__call__` from those of `apply_chat_template`, and return them.
 
-    Versions of transformers differ in how they join them with `processor_kwargs`; some would lose the latter.
+    Versions of transformers differ in how they combine them with `processor_kwargs`, and some would lose the latter.
+
+    Args:
+        arguments: Keyword arguments of `apply_chat_template`.
+        image_processor: Its own arguments belong to `__call__`, too.
     """
     template = inspect.signature(ProcessorMixin.apply_chat_template).parameters
     names = (_known(image_processor) | _OWN) - set(template)

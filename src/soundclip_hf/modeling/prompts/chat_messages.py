@@ -23,16 +23,16 @@ _VIDEO_KEYS = ("video", "url", "path", "bytes", "base64")
 @dataclass(frozen=True)
 class ChatOptions:
     """
-    How media of a conversation are read.
+    How the media of a conversation are read.
 
     Attributes:
-        load: False leaves every file closed and only plans the slots (`tokenize=False`).
+        load: False opens no file and only determines the slots (`tokenize=False`).
         frame: Default of a video part's `frame`: "middle", "first" or seconds.
-        num_frames: Default of a video part's `num_frames`; each frame is an image, all share the video's sound.
-        load_audio: Default of a video part's `load_audio`; False takes its frames alone.
-        sampling_rate: The rate at which a video's sound is read.
-        source_rate: The rate of arrays whose part has no `sampling_rate` of its own.
-        audio_token: Refused inside text; `None` lets it stand as ordinary text.
+        num_frames: Default of a video part's `num_frames`; each frame is an image, and all share the video's sound.
+        load_audio: Default of a video part's `load_audio`; False takes the frames without the sound.
+        sampling_rate: The rate at which the sound of a video is read, in Hz.
+        source_rate: The rate of arrays whose part has no `sampling_rate`, in Hz.
+        audio_token: The marker, which a text part must not contain; `None` allows it as ordinary text.
     """
 
     load: bool
@@ -55,9 +55,9 @@ def rewrite_conversations(conversations: Sequence[Any], options: ChatOptions) ->
     """
     Rewrite audio and video parts into image parts, one for each visual slot.
 
-    A video part becomes its frame(s); an audio part vanishes where the conversation has images, and becomes an image
-    part without picture where it has none. A video's sound belongs to its own frames; audio parts belong to the other
-    images: one for all of them, or one each, in order. `{"type": "audio", "audio": None}` marks a silent image.
+    A video part is replaced by its frames. An audio part is removed from a conversation with images, and replaced by
+    an image part without source in one without. The sound of a video belongs to its frames. Audio parts belong to the
+    other images, in order: one for all of them, or one each. `{"type": "audio", "audio": None}` marks a silent image.
 
     A conversation is a list of messages, or an object with `messages`. Messages and their parts are dictionaries,
     dataclasses or pydantic models, such as those of an OpenAI client.
@@ -93,7 +93,7 @@ def _plain_messages(conversation: Any, where: str) -> list[dict]:
 
 
 def _plain(value: Any) -> Any:
-    """A message or a part as a new dictionary; what it holds stays as it is, for that may be a clip or an array."""
+    """A message or a part as a new dictionary. Its values are not converted: they may be clips or arrays."""
     if isinstance(value, Mapping):
         return dict(value)
     if is_dataclass(value) and not isinstance(value, type):
@@ -198,7 +198,7 @@ def _decode(source: str, where: str) -> bytes:
 
 
 def _read_video(part: dict, options: ChatOptions, where: str) -> tuple[list[dict], tuple[Any, int | None] | None]:
-    """Image parts of a video part, and its sound."""
+    """The image parts that replace a video part, and its sound."""
     source = _source(part, _VIDEO_KEYS, options, where)
     count, with_sound = part.get("num_frames", options.num_frames), part.get("load_audio", options.load_audio)
     check_int("num_frames", count, 1)
@@ -221,9 +221,9 @@ def _read_video(part: dict, options: ChatOptions, where: str) -> tuple[list[dict
 
 
 def default_chat_template(tokenizer: Any, image_token: str) -> str:
-    """The template of a base that brings none: its tokenizer's if that one knows images, else LLaVA-1.5's."""
+    """The template for a base model without one: the tokenizer's if it renders images, else LLaVA-1.5's."""
     own = getattr(tokenizer, "chat_template", None)
-    # A tokenizer's template is often that of the text-only model, which has no place for images.
+    # The template of a tokenizer is often that of a text-only model, and does not render images.
     if isinstance(own, str) and "image" in own:
         return own
     template = Path(__file__).with_name("chat_template.jinja").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transformers.processing_utils import _UNMARKED  # a user's control tokens have a mark that this pattern excludes
+from transformers.processing_utils import _UNMARKED  # excludes control tokens that were marked as the user's
 
 from ..slots.slot import Slot
 

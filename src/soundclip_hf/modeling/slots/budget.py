@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -44,22 +44,25 @@ def settle_slots(
     sound_budget: Any = None,
 ) -> list[Slot]:
     """
-    Settle what each slot shows, its mode, its `k` and its tokens. What the prompt was prepared for comes first, then
-    the call, then the settings.
+    Determine what each slot shows, its mode, its `k` and its number of tokens. What the prompt was prepared for comes
+    first, then the call, then the settings.
 
     Args:
         slots: With `image` and `sound`.
         images: Geometry of each image.
         empty: Geometry of a sound without image.
-        settings: Of the processor or the model.
-        samples: Number of slots of each sample; by default all belong to one.
-        sound_top_k: Of the call, as in [`budget_per_slot`]. Values of silent images are not looked at.
-        sound_patches: Of the call.
+        settings: Those of the processor or the model.
+        samples: Number of slots of each sample; by default all slots belong to one sample.
+        sound_top_k: That of the call, as in [`budget_per_slot`]; values for silent images are ignored.
+        sound_patches: That of the call.
         sound_budget: int64 `(slots,)` of a prepared prompt, as in [`slot_tensors`].
 
+    Returns:
+        New slots with `geometry`, `first_view`, `mode`, `k` and `num_tokens`.
+
     Raises:
-        ValueError: If a budget is no int or out of range, the call contradicts the prompt, or a sound would not reach
-            the language model at all.
+        ValueError: If a budget is not an int or is out of range, the call contradicts the prompt, or a sound would
+            not reach the language model at all.
     """
     if sound_patches not in (None, "zero", "drop"):
         raise ValueError(f"sound_patches={sound_patches!r}: allowed are 'zero' and 'drop'.")
@@ -73,11 +76,28 @@ def settle_slots(
     settled = []
     for slot, call, budget in zip(slots, called, prepared, strict=True):
         geometry = images[slot.image] if slot.has_image else empty
-        slot = replace(slot, geometry=geometry, first_view=first_views[slot.image] if slot.has_image else -1)
+        mode: PatchMode | Literal["silent"] = "silent"
+        k = -1
         if slot.has_sound:
-            mode, k = _mode_and_budget(slot, call, sound_patches, budget, settings)
-            slot = replace(slot, mode=mode, k=k)
-        settled.append(replace(slot, num_tokens=_count_tokens(slot, settings)))
+            mode, k = _mode_and_budget(
+                slot.index, largest_budget(geometry, settings.scope), call, sound_patches, budget, settings
+            )
+        num_tokens = count_visual_tokens(
+            geometry,
+            sounding=slot.has_sound,
+            budget=k if mode == "drop" else -1,
+            scope=settings.scope,
+            select_strategy=settings.select_strategy,
+            sound_select_strategy=settings.sound_select_strategy,
+        )
+        if slot.has_sound and settings.sound_select_strategy == "default" and (k == 0 or not slot.has_image):
+            rest = "k=0 drops every patch" if slot.has_image else "there is no image whose patches it could choose"
+            raise ValueError(
+                f"slot {slot.index}: sound_select_strategy='default' drops the sound's own row and {rest}, so the "
+                f"sound never reaches the LLM ({num_tokens} tokens). Use sound_select_strategy='full'."
+            )
+        first_view = first_views[slot.image] if slot.has_image else -1
+        settled.append(replace(slot, geometry=geometry, first_view=first_view, mode=mode, k=k, num_tokens=num_tokens))
     return settled
 
 
@@ -93,7 +113,7 @@ def budget_per_slot(name: str, value: Any, samples: Sequence[int]) -> list[int |
         samples: Number of slots of each sample.
 
     Raises:
-        ValueError: If the number of values is wrong, or one is no int.
+        ValueError: If the number of values is wrong, or one is not an int.
     """
     value = _plain(value)
     values = list(value) if isinstance(value, list) else [value] * sum(samples)
@@ -123,49 +143,25 @@ def _is_list(value: Any) -> bool:
 
 
 def _mode_and_budget(
-    slot: Slot,
-    call: int | None,
-    patches: PatchMode | None,
-    budget: int | None,
-    settings: SlotSettings,
+    index: int, largest: int, call: int | None, patches: PatchMode | None, budget: int | None, settings: SlotSettings
 ) -> tuple[PatchMode, int]:
     mode, k = (patches or settings.mode, -1) if budget is None else read_budget(budget)
     if patches not in (None, mode):
         raise ValueError(
-            f"The prompt was expanded for {mode} (slot {slot.index}), the call says sound_patches={patches!r}; pass "
+            f"The prompt was expanded for {mode} (slot {index}), the call says sound_patches={patches!r}; pass "
             f"sound_patches={patches!r} to the processor."
         )
     if k >= 0 and call not in (None, k):
         raise ValueError(
-            f"The prompt was expanded for {mode}, k={k} (slot {slot.index}), the call says sound_top_k={call}; pass "
+            f"The prompt was expanded for {mode}, k={k} (slot {index}), the call says sound_top_k={call}; pass "
             f"sound_top_k={call} to the processor."
         )
-    largest = largest_budget(slot.geometry, settings.scope)
     if k < 0 and call is None:
-        return mode, min(settings.k, largest)  # a default serves towers with fewer patches, too
+        return mode, min(settings.k, largest)  # a tower may have fewer patches than the default
     k = call if call is not None else k
     if not 0 <= k <= largest:
-        raise ValueError(f"sound_top_k={k}: must be in 0..{largest}, the patches of slot {slot.index}.")
+        raise ValueError(f"sound_top_k={k}: must be in 0..{largest}, the patches of slot {index}.")
     return mode, k
-
-
-def _count_tokens(slot: Slot, settings: SlotSettings) -> int:
-    count = count_visual_tokens(
-        slot.geometry,
-        sounding=slot.has_sound,
-        budget=slot.k if slot.mode == "drop" else -1,
-        scope=settings.scope,
-        select_strategy=settings.select_strategy,
-        sound_select_strategy=settings.sound_select_strategy,
-    )
-    unheard = slot.k == 0 or not slot.has_image
-    if slot.has_sound and settings.sound_select_strategy == "default" and unheard:
-        rest = "k=0 drops every patch" if slot.has_image else "there is no image whose patches it could choose"
-        raise ValueError(
-            f"slot {slot.index}: sound_select_strategy='default' drops the sound's own row and {rest}, so the sound "
-            f"never reaches the LLM ({count} tokens). Use sound_select_strategy='full'."
-        )
-    return count
 
 
 __all__ = ["SlotSettings", "budget_per_slot", "settle_slots"]
