@@ -303,8 +303,9 @@ class SoundLlavaProcessor(ProcessorMixin):
         The template gets image and text parts only. A video part is replaced by its frames. An audio part is removed
         from a conversation with images, and replaced by an image part in one without. The sound of a video belongs to
         its frames. Audio parts belong to the other images, in order: one for all of them, or one each, where
-        `{"type": "audio", "audio": None}` leaves an image silent. An audio part takes `path`, `url`, `audio`, `array` (with `sampling_rate`), `bytes` or `base64`;
-        a video part takes `path`, `url`, `video` or `bytes`, and `frame`, `num_frames`, `load_audio` of its own.
+        `{"type": "audio", "audio": None}` leaves an image silent. An audio part takes `path`, `url`,
+        `audio`, `array` (with `sampling_rate`), `bytes` or `base64`; a video part takes `path`, `url`, `video` or
+        `bytes`, and may have its own `frame`, `num_frames` and `load_audio`.
 
         Args:
             conversation: A list of messages, or a list of such lists. Messages are dictionaries, dataclasses or

@@ -39,8 +39,10 @@ def read_slots(sound_slots: Any, num_images: int, num_sounds: int) -> list[Slot]
     The image and the sound of each slot, in the order of the placeholders.
 
     Without `sound_slots`, image i has sound i if there are as many images as sounds; images without any sound are
-    silent, and sounds without any image are slots of their own. The `sound_slots` of several processor calls may be concatenated, as pipelines
-    do with `batch_size`: the rows of each call then count on from those before.
+    silent, and sounds without any image are slots of their own.
+
+    The `sound_slots` of several processor calls may be concatenated, as pipelines do with `batch_size`: the rows of
+    each call are then counted on from those before.
 
     Args:
         sound_slots: int64 `(slots, 2)`, or `None`.
