@@ -175,3 +175,19 @@ def test_a_killed_process_leaves_whole_lines(files, tmp_path):
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["id"] for row in rows] == [line["id"] for line in lines]
     assert len({row["answer"] for row in rows}) == 1
+
+
+def test_ctrl_c_while_the_commands_are_imported_is_one_line():
+    code = """
+import sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "soundclip_hf.cli.convert":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+from soundclip_hf.cli import main
+sys.argv = ["soundclip", "describe"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")

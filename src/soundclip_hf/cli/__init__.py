@@ -1,56 +1,27 @@
 """The command `soundclip`. Its modules import torch and transformers inside the commands, so that help is fast."""
 
-from importlib.metadata import version
-from typing import Annotated
-
-import typer
-
-from .align import SETTINGS_FOLLOW, align
-from .ave2 import ave2
-from .convert import convert
-from .describe import describe
-from .embed import embed
-from .env import env
-from .index import index
-from .search import search
-
-app = typer.Typer(
-    help="Sound for LLaVA: ask about pictures and clips, with their sound inside the visual tokens.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    # Boxes would break an error message over several lines.
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command(no_args_is_help=False)(describe)
-app.command()(embed)
-app.command()(index)
-app.command()(search)
-app.command()(convert)
-app.command(context_settings=SETTINGS_FOLLOW)(align)
-app.add_typer(ave2, name="ave2")
-app.command()(env)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print(f"soundclip {version('soundclip-hf')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    _: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    pass
+import sys
+from typing import Any
 
 
 def main() -> None:
     """Entry point of the console script."""
-    app(prog_name="soundclip")
+    # Ctrl-C may come while the commands are being imported, before any of them can report it.
+    try:
+        from .commands import app
+
+        app(prog_name="soundclip")
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "app":
+        from .commands import app
+
+        return app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = ["app", "main"]

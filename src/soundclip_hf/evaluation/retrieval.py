@@ -147,12 +147,10 @@ def _summary(rank: Tensor, items: Tensor, n: int, seed: int) -> Direction:
     """`rank` and `items`, `(repeats, sample)`: the rank of each query, and which of the n pairs it is."""
     measures = {"mean_rank": rank, **{f"t{k}": 100 * (rank <= k).double() for k in TOP_K}}
     means = {name: float(values.mean()) for name, values in measures.items()}
-    deviations = {name: float(values.mean(1).std()) if len(values) > 1 else None for name, values in measures.items()}
-    return Direction(
-        **means,
-        **{f"{name}_sd": value for name, value in deviations.items()},  # type: ignore[arg-type]
-        intervals=_bootstrap(measures, items, n, seed),
-    )
+    spread: dict[str, Any] = {
+        f"{name}_sd": float(values.mean(1).std()) if len(values) > 1 else None for name, values in measures.items()
+    }
+    return Direction(**means, **spread, intervals=_bootstrap(measures, items, n, seed))
 
 
 def _bootstrap(measures: dict[str, Tensor], items: Tensor, n: int, seed: int) -> dict[str, tuple[float, float]]:
