@@ -29,7 +29,7 @@ ROOMS = {
     "modeling": (
         {"audio_encoders"},
         {"configuration_soundclip"},
-        {"projector", "slots", "vision_tower"},
+        {"hearing", "projector", "slots", "vision_tower"},
         {"checkpoints", "outputs", "prompts", "sound_inputs"},
         {"modeling_soundclip", "modeling_soundllava", "processing_soundclip", "processing_soundllava"},
     ),

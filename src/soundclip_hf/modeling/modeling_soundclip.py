@@ -16,6 +16,7 @@ from ..losses import soundclip_loss
 from .checkpoints.dual_encoder import DualEncoderLoadingMixin
 from .checkpoints.encoder import audio_encoder_config, load_audio_encoder
 from .configuration_soundclip import SoundClipConfig
+from .hearing import HearingMixin
 from .projector import FLOAT32_MODULES, AlignmentProjector
 from .vision_tower import vision_features
 
@@ -59,12 +60,6 @@ class SoundClipPreTrainedModel(DualEncoderLoadingMixin, PreTrainedModel):
     # In bf16 the temperature would be off by 0.1 %.
     _keep_in_fp32_modules_strict = [*FLOAT32_MODULES, "logit_scale"]
 
-    @classmethod
-    def is_custom_code(cls) -> bool:
-        # True would pass over modules without weights of their own, such as CLIP's attention, whose children would
-        # then start from another distribution than in stock CLIP.
-        return False
-
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
@@ -72,7 +67,7 @@ class SoundClipPreTrainedModel(DualEncoderLoadingMixin, PreTrainedModel):
             init.constant_(module.logit_scale, -math.log(self.config.temperature))
 
 
-class SoundClipModel(SoundClipPreTrainedModel):
+class SoundClipModel(HearingMixin, SoundClipPreTrainedModel):
     r"""
     A dual encoder in LLaVA's visual space: `f_a` of a sound beside `c`, the `[CLS]` row of a picture at the feature
     layer that LLaVA consumes. It is what alignment training trains, and what retrieval searches with.
@@ -166,46 +161,6 @@ class SoundClipModel(SoundClipPreTrainedModel):
             if not any(parameter.requires_grad for parameter in tower.parameters()):
                 tower.eval()
         return self
-
-    @can_return_tuple
-    def get_audio_features(
-        self,
-        input_features: Tensor,
-        input_features_mask: Tensor | None = None,
-        sound_alignment: str | None = None,
-        sound_alpha: float | None = None,
-        **kwargs: Any,
-    ) -> BaseModelOutputWithPooling:
-        """
-        Sound features to `f_a`.
-
-        Args:
-            input_features: `(sounds, windows, …)` from the feature extractor; the windows axis may be absent.
-            input_features_mask: `(sounds, windows, frames)`, non-zero where real.
-            sound_alignment: "projected" or "raw"; defaults to the configuration's.
-            sound_alpha: `alpha * raw + (1 - alpha) * projected`, in 0..1.
-
-        Returns:
-            The audio tower's output with `pooler_output` `(sounds, vision_hidden_size)` in float32, not normalised.
-
-        Raises:
-            ValueError: If an embedding is not finite, or the features are of another encoder.
-        """
-        if input_features.is_floating_point():
-            input_features = input_features.to(self.audio_tower.dtype)
-        for name in ("output_hidden_states", "output_attentions"):
-            if getattr(self.config, name):  # the encoder reads these from its own configuration alone
-                kwargs.setdefault(name, True)
-        output = self.audio_tower(input_features, input_features_mask=input_features_mask, return_dict=True, **kwargs)
-        aligned = self.audio_projection(output.pooler_output, alignment=sound_alignment, alpha=sound_alpha)
-        if not torch.compiler.is_compiling() and not torch.isfinite(aligned).all():
-            rows = (~torch.isfinite(aligned)).any(dim=1).nonzero()[:, 0].tolist()
-            raise ValueError(
-                f"The aligned embedding f_a of sound(s) {rows} is not finite. Check the sound for NaN or overflow, or "
-                "load the model in bfloat16 or float32."
-            )
-        output["pooler_output"] = aligned
-        return output
 
     @can_return_tuple
     def get_image_features(self, pixel_values: Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:

@@ -24,6 +24,7 @@ from transformers.utils import can_return_tuple
 
 from .checkpoints.adapter import AdapterLoadingMixin
 from .configuration_soundclip import PatchMode, SelectStrategy, SoundClipConfig, SoundLlavaConfig
+from .hearing import HearingMixin, check_device
 from .outputs import SoundLlavaCausalLMOutputWithPast, SoundLlavaImageFeatures, SoundLlavaModelOutputWithPast
 from .projector import FLOAT32_MODULES, AlignmentProjector
 from .slots.assembly import sound_info, visual_tokens
@@ -68,12 +69,6 @@ class SoundLlavaPreTrainedModel(AdapterLoadingMixin, LlavaPreTrainedModel):
         projector = getattr(getattr(self, "model", self), "multi_modal_projector", None)
         return super().dtype if projector is None else projector.linear_1.weight.dtype
 
-    @classmethod
-    def is_custom_code(cls) -> bool:
-        # True would pass over modules without weights of their own, such as CLIP's attention, whose children would
-        # then start from another distribution than in stock LLaVA.
-        return False
-
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
@@ -106,7 +101,7 @@ class SoundLlavaPreTrainedModel(AdapterLoadingMixin, LlavaPreTrainedModel):
         return output_class(**output, sound_info=info)
 
 
-class SoundLlavaModel(SoundLlavaPreTrainedModel, LlavaModel):
+class SoundLlavaModel(HearingMixin, SoundLlavaPreTrainedModel, LlavaModel):
     """
     Stock LLaVA plus `audio_tower` and `audio_projection`; LLaVA-1.6's `image_newline`, too, so that one class serves
     both: visual tokens are packed here, and the stock forward takes them ready-made.
@@ -135,53 +130,6 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel, LlavaModel):
     def post_init(self) -> None:
         if hasattr(self, "audio_tower"):  # stock LLaVA's own __init__ calls this before the ears are there
             super().post_init()
-
-    @can_return_tuple
-    def get_audio_features(
-        self,
-        input_features: Tensor,
-        input_features_mask: Tensor | None = None,
-        sound_alignment: str | None = None,
-        sound_alpha: float | None = None,
-        **kwargs: Any,
-    ) -> BaseModelOutputWithPooling:
-        """
-        Sound features to `f_a`, the vectors that take the place of `[CLS]`.
-
-        Args:
-            input_features: `(sounds, windows, …)` from the feature extractor; the windows axis may be absent.
-            input_features_mask: `(sounds, windows, frames)`, non-zero where real.
-            sound_alignment: "projected" or "raw"; defaults to the configuration's.
-            sound_alpha: `alpha * raw + (1 - alpha) * projected`, in 0..1.
-
-        Returns:
-            The audio tower's output with `pooler_output` `(sounds, vision_width)` in float32.
-        """
-        _check_device("input_features", input_features, self.audio_tower)
-        if input_features.is_floating_point():
-            input_features = input_features.to(self.audio_tower.dtype)
-        for name in ("output_hidden_states", "output_attentions"):
-            if getattr(self.config.sound_config, name):  # the encoder reads these from its own configuration alone
-                kwargs.setdefault(name, True)
-        output = self.audio_tower(input_features, input_features_mask=input_features_mask, return_dict=True, **kwargs)
-        output["pooler_output"] = self._align(output.pooler_output, sound_alignment, sound_alpha)
-        return output
-
-    def _align(self, sound_embeds: Tensor, alignment: str | None, alpha: float | None) -> Tensor:
-        width = self.config.sound_config.audio_embedding_dim
-        if sound_embeds.ndim != 2 or sound_embeds.shape[1] != width:
-            raise ValueError(
-                f"sound_embeds has shape {tuple(sound_embeds.shape)}, expected (sounds, {width}): pooled outputs of "
-                f"the {self.config.sound_config.audio_config.model_type!r} encoder."
-            )
-        aligned = self.audio_projection(sound_embeds, alignment=alignment, alpha=alpha)
-        if not torch.compiler.is_compiling() and not torch.isfinite(aligned).all():
-            rows = (~torch.isfinite(aligned)).any(dim=1).nonzero()[:, 0].tolist()
-            raise ValueError(
-                f"The aligned embedding f_a of sound(s) {rows} is not finite. Check the sound for NaN or overflow, or "
-                "load the model in bfloat16 or float32."
-            )
-        return aligned
 
     @can_return_tuple
     def get_image_features(
@@ -240,13 +188,13 @@ class SoundLlavaModel(SoundLlavaPreTrainedModel, LlavaModel):
             raise ValueError("input_features and sound_embeds were both passed: a sound is encoded once; pass one.")
         audio, tower, views = None, None, None
         if sound_embeds is not None and len(sound_embeds):
-            audio = self._align(sound_embeds, sound_alignment, sound_alpha)
+            audio = self.align_sounds(sound_embeds, sound_alignment, sound_alpha)
         elif input_features is not None and len(input_features):
             audio = self.get_audio_features(
                 input_features, input_features_mask, sound_alignment, sound_alpha, return_dict=True
             ).pooler_output
         if pixel_values is not None:
-            _check_device("pixel_values", pixel_values, self.vision_tower)
+            check_device("pixel_values", pixel_values, self.vision_tower)
             tower, views = vision_features(self.vision_tower, self._views(pixel_values, image_sizes), layer, **kwargs)
         if audio is not None:
             audio = audio.to(self.multi_modal_projector.linear_1.weight.dtype if views is None else views.device)
@@ -438,18 +386,6 @@ def _has_media(encoder_inputs: dict[str, Any]) -> bool:
             "the prompt was expanded for media that did not come."
         )
     return False
-
-
-def _check_device(name: str, tensor: Tensor, module: nn.Module) -> None:
-    # A module with an accelerate hook moves its own inputs.
-    if any(hasattr(child, "_hf_hook") for child in module.modules()):
-        return
-    expected = next(module.parameters()).device
-    if tensor.device != expected:
-        raise ValueError(
-            f"{name} is on {tensor.device}, the model's tower for it on {expected}: move the inputs with "
-            "`inputs.to(model.device)`."
-        )
 
 
 SoundLlava = SoundLlavaForConditionalGeneration  # an alias, not a subclass: transformers looks classes up by __name__

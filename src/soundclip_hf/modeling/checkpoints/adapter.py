@@ -41,11 +41,7 @@ class AdapterLoadingMixin(StrictLoadingMixin):
 
     @classmethod
     def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | os.PathLike | None,
-        *model_args: Any,
-        config: PreTrainedConfig | str | os.PathLike | None = None,
-        **kwargs: Any,
+        cls, pretrained_model_name_or_path: str | os.PathLike | None, *model_args: Any, **kwargs: Any
     ) -> Any:
         """
         Load a model from one of three kinds of repository or folder.
@@ -56,7 +52,8 @@ class AdapterLoadingMixin(StrictLoadingMixin):
         - A *stock* LLaVA checkpoint: with `config=SoundLlavaConfig.from_llava_config(…)` it gets fresh ears, and the
           encoder of `audio_encoder_name_or_path`; a warning names what is not trained.
 
-        Takes the arguments of `PreTrainedModel.from_pretrained` (`dtype`, `device_map`, `quantization_config`, …), and
+        Takes the arguments of `PreTrainedModel.from_pretrained` (`config`, `dtype`, `device_map`,
+        `quantization_config`, …), and
         fields of the configuration such as `vision_feature_layer=-1`. `revision` and `subfolder` say where the adapter
         lies; `variant` and `key_mapping` belong to its base. Only safetensors files are read.
 
@@ -66,7 +63,7 @@ class AdapterLoadingMixin(StrictLoadingMixin):
                 another vision tower; both sides are named. For `gguf_file`, for `use_safetensors=False`, and for a
                 `state_dict` beside a name.
         """
-        return super().from_pretrained(pretrained_model_name_or_path, *model_args, config=config, **kwargs)
+        return super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
 
     @classmethod
     def _load(

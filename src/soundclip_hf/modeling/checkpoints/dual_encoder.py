@@ -31,11 +31,7 @@ class DualEncoderLoadingMixin(StrictLoadingMixin):
 
     @classmethod
     def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | os.PathLike | None,
-        *model_args: Any,
-        config: PreTrainedConfig | str | os.PathLike | None = None,
-        **kwargs: Any,
+        cls, pretrained_model_name_or_path: str | os.PathLike | None, *model_args: Any, **kwargs: Any
     ) -> Any:
         """
         Load a dual encoder from one of three kinds of repository or folder, strictly.
@@ -46,7 +42,7 @@ class DualEncoderLoadingMixin(StrictLoadingMixin):
           the base, only the files that hold the vision tower are fetched, and only its tensors are read.
         - A *full* SoundLlava checkpoint, of which ears and vision tower are read likewise.
 
-        Takes the arguments of `PreTrainedModel.from_pretrained` (`dtype`, `device_map`, …); fields of
+        Takes the arguments of `PreTrainedModel.from_pretrained` (`config`, `dtype`, `device_map`, …); fields of
         `SoundClipConfig`, such as `alignment="raw"`, override the checkpoint's. Only safetensors files are read. The
         towers come frozen.
 
@@ -57,7 +53,7 @@ class DualEncoderLoadingMixin(StrictLoadingMixin):
                 `state_dict` beside a name, and, where modules of a SoundLlava are read, for `key_mapping` and
                 `quantization_config`.
         """
-        return super().from_pretrained(pretrained_model_name_or_path, *model_args, config=config, **kwargs)
+        return super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
 
     @classmethod
     def _load(

@@ -168,6 +168,12 @@ class StrictLoadingMixin(ModelBase):
         return (model, info) if output_loading_info else model
 
     @classmethod
+    def is_custom_code(cls) -> bool:
+        # True would pass over modules without weights of their own, such as CLIP's attention, whose children would
+        # then start from another distribution than in transformers' models.
+        return False
+
+    @classmethod
     def _load(
         cls, request: LoadRequest, model_args: tuple[Any, ...], config: PreTrainedConfig | str | os.PathLike | None
     ) -> tuple[Any, dict[str, Any]]:
