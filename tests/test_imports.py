@@ -27,6 +27,7 @@ ROOMS = {
         {"build"},
     ),
     "modeling": (
+        {"checkpoint_files"},
         {"audio_encoders"},
         {"configuration_soundclip"},
         {"hearing", "projector", "slots", "vision_tower"},

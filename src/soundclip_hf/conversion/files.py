@@ -1,6 +1,7 @@
 """Files of original checkpoints in, state dicts out; nothing in a file is run."""
 
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,12 @@ def read_original(path: str | os.PathLike) -> dict[str, Any]:
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
         )
+    except pickle.UnpicklingError as error:
+        # torch's own message explains how to load the file unsafely.
+        raise ValueError(
+            f"{path} cannot be read as a file of weights alone: it is damaged, or holds Python objects whose loading "
+            "could run code."
+        ) from error
     except Exception as error:  # of a damaged file, the readers raise whatever comes to them, such as a KeyError
         reason = (str(error).strip().splitlines() or [""])[0]
         if not reason or isinstance(error, LookupError):

@@ -1,13 +1,26 @@
 """The one interface of every audio encoder: features of one or several windows in, one embedding per sound out."""
 
+import os
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils import SAFE_WEIGHTS_NAME
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
+
+from ..checkpoint_files import (
+    build_on_meta,
+    check_layer_counts,
+    check_parameter_count,
+    checkpoint_files,
+    read_shapes,
+    with_variant,
+)
+
+_FILE_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "proxies", "revision", "subfolder")
 
 
 class AudioEncoderPreTrainedModel(PreTrainedModel):
@@ -38,8 +51,13 @@ class AudioEncoderPreTrainedModel(PreTrainedModel):
         As in transformers, but strict: a checkpoint that lacks weights would leave a part of the encoder random.
 
         Raises:
-            ValueError: If the checkpoint lacks weights of this class.
+            OSError: If the repository or folder has no safetensors file.
+            ValueError: If the checkpoint lacks weights of this class, or its configuration describes a much larger
+                model than its files hold.
         """
+        if pretrained_model_name_or_path is not None:
+            cls._check_files(pretrained_model_name_or_path, kwargs)
+            kwargs["use_safetensors"] = True
         wants_info = kwargs.pop("output_loading_info", False)
         kwargs["output_loading_info"] = True
         loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
@@ -51,6 +69,31 @@ class AudioEncoderPreTrainedModel(PreTrainedModel):
                 f"{missing[0]}), which would be random: it is a checkpoint of another encoder or of another shape."
             )
         return (model, info) if wants_info else model
+
+    @classmethod
+    def _check_files(cls, name: str | os.PathLike, keywords: dict[str, Any]) -> None:
+        """Refuse files that are not safetensors, and a configuration of another size, before anything is built."""
+        if keywords.get("use_safetensors") not in (None, True):
+            raise ValueError(
+                f"use_safetensors={keywords['use_safetensors']!r}: only safetensors checkpoints are read. Leave the "
+                "argument out, and convert the original checkpoint with `soundclip convert`."
+            )
+        hub = {key: keywords[key] for key in _FILE_ARGUMENTS if keywords.get(key) is not None}
+        config = keywords.get("config")
+        if not isinstance(config, PreTrainedConfig):
+            config = cls.config_class.from_pretrained(name if config is None else config, **hub)
+        files = checkpoint_files(name, keywords.get("variant"), **hub)
+        if not files:
+            if hub.get("force_download"):
+                return
+            raise OSError(
+                f"{name} has no {with_variant(SAFE_WEIGHTS_NAME, keywords.get('variant'))}: audio encoders are read "
+                "from safetensors files only. Convert the original checkpoint with `soundclip convert`, or save the "
+                "model again with save_pretrained."
+            )
+        shapes = read_shapes(files)
+        check_layer_counts(config, len(shapes), str(name))
+        check_parameter_count(dict(build_on_meta(cls, config).named_parameters()), shapes, str(name))
 
     def train(self, mode: bool = True) -> "AudioEncoderPreTrainedModel":
         """As in torch, but a frozen encoder stays in eval mode: its dropout would only add noise to training."""

@@ -12,12 +12,15 @@ from transformers import PreTrainedConfig
 from transformers.quantizers import AutoQuantizationConfig
 
 from ...files import replacing
+from ..checkpoint_files import checkpoint_files, read_shapes
 from ..configuration_soundclip import SoundLlavaConfig
 from .adapter_parts import (
     ADAPTER_NAME,
     EARS,
     adapter_tensors,
     check_names_base,
+    ears_of_adapter,
+    ears_of_encoder,
     is_of_ears,
     load_adapter,
     load_encoder,
@@ -27,6 +30,7 @@ from .adapter_parts import (
 )
 from .fingerprint import fingerprint
 from .loading import LoadRequest, StrictLoadingMixin
+from .sizes import Filling, check_sizes
 
 # What a quantiser must leave alone: our parts, and LLaVA's small ones, whose values the fingerprint reads. Patterns
 # match from the start of a module's name, which begins with "model." in SoundLlavaForConditionalGeneration.
@@ -85,6 +89,7 @@ class AdapterLoadingMixin(StrictLoadingMixin):
             config._commit_hash = None  # the adapter's; its base lies elsewhere, and so request.place is left out
             if config.base_model_revision is not None:
                 keywords["revision"] = config.base_model_revision
+        _check_sizes(cls, request, config, source, adapter_file)
         model, info = cls._load_stock(source, model_args, config=config, **keywords)
         loaded_own = _check_base_keys(model, info, source)
         backbone = _backbone(model)
@@ -151,6 +156,28 @@ def _spare_small_parts(quantization_config: Any) -> Any:
 
 def _backbone(model: Any) -> Any:
     return model.model if hasattr(model, "model") else model
+
+
+def _check_sizes(
+    model_class: Any, request: LoadRequest, config: SoundLlavaConfig, source: str, adapter_file: str | None
+) -> None:
+    encoder = config.audio_encoder_name_or_path
+    variant = request.keywords.get("variant")
+    if adapter_file is None:
+        shapes = read_shapes(checkpoint_files(source, variant, **request.hub, **request.place))
+        whole = any(map(is_of_ears, shapes))
+        fillings = [Filling(source, shapes, lambda key: whole or not is_of_ears(key))]
+    else:
+        whole = False
+        revision = config.base_model_revision or "main"
+        shapes = read_shapes(checkpoint_files(source, variant, **request.hub, revision=revision))
+        fillings = [
+            Filling(source, shapes, lambda key: not is_of_ears(key)),
+            ears_of_adapter(config, adapter_file, str(request.name)),
+        ]
+    if encoder is not None and not whole:
+        fillings.append(ears_of_encoder(config, request.hub))
+    check_sizes(model_class, config, str(request.name), fillings)
 
 
 def _warn_of_fresh_ears(config: SoundLlavaConfig, source: str) -> None:

@@ -11,9 +11,11 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedConfig
 
+from ..checkpoint_files import checkpoint_files, read_shapes
 from ..configuration_soundclip import SoundLlavaConfig
 from .fingerprint import differences, fingerprint
 from .loading import LoadRequest, overridden
+from .sizes import Filling
 
 ADAPTER_NAME = "soundclip_adapter.safetensors"
 EARS = ("audio_tower", "audio_projection")
@@ -96,6 +98,19 @@ def load_encoder(tower: Any, config: SoundLlavaConfig, hub: dict[str, Any]) -> s
     return config.audio_encoder_revision or getattr(encoder.config, "_commit_hash", None)
 
 
+def ears_of_encoder(config: SoundLlavaConfig, hub: dict[str, Any]) -> Filling:
+    """What the encoder's own repository fills."""
+    name = str(config.audio_encoder_name_or_path)
+    files = checkpoint_files(name, revision=config.audio_encoder_revision or "main", **hub)
+    return Filling(name, read_shapes(files), lambda key: "audio_tower." in key)
+
+
+def ears_of_adapter(config: SoundLlavaConfig, file: str, name: str) -> Filling:
+    """What an adapter's file fills."""
+    parts = EARS if config.audio_encoder_name_or_path is None else ("audio_projection",)
+    return Filling(name, read_shapes([file]), lambda key: any(f"{part}." in key for part in parts))
+
+
 def load_adapter(backbone: Any, config: SoundLlavaConfig, file: str, name: str) -> None:
     """
     Fill `backbone.audio_projection`, and `backbone.audio_tower` where the adapter holds it.
@@ -174,6 +189,8 @@ __all__ = [
     "adapter_tensors",
     "check_names_base",
     "copy_into",
+    "ears_of_adapter",
+    "ears_of_encoder",
     "is_of_ears",
     "load_adapter",
     "load_encoder",

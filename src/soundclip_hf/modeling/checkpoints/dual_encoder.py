@@ -3,13 +3,17 @@
 import os
 from typing import Any
 
+from torch import Tensor
 from transformers import PreTrainedConfig
 
+from ..checkpoint_files import checkpoint_files, read_shapes
 from ..configuration_soundclip import SoundClipConfig, SoundLlavaConfig
 from .adapter_parts import (
     ADAPTER_NAME,
     EARS,
     check_names_base,
+    ears_of_adapter,
+    ears_of_encoder,
     is_of_ears,
     load_adapter,
     load_encoder,
@@ -19,6 +23,7 @@ from .adapter_parts import (
 )
 from .loading import LoadRequest, StrictLoadingMixin, overridden
 from .partial_checkpoint import read_modules
+from .sizes import Filling, check_sizes
 
 # Computed from the configuration where a checkpoint, such as a SoundLlava's, has none.
 _FROM_CONFIG = {"logit_scale"}
@@ -65,6 +70,10 @@ class DualEncoderLoadingMixin(StrictLoadingMixin):
         else:
             _check_type(config, str(request.name))
             config = overridden(config, request.take_overrides(config))
+            files = checkpoint_files(request.name, request.keywords.get("variant"), **request.hub, **request.place)
+            check_sizes(
+                cls, config, str(request.name), [Filling(str(request.name), read_shapes(files), lambda key: True)]
+            )
             keywords = {**request.keywords, **request.hub, **request.place, "use_safetensors": True}
             model, info = cls._load_stock(request.name, model_args, config=config, **keywords)
             _check_keys(info, str(request.name), may_miss=set())
@@ -93,6 +102,7 @@ class DualEncoderLoadingMixin(StrictLoadingMixin):
         else:
             source, fresh = check_names_base(llava, request.name), None
             tensors = read_modules(source, ("vision_tower",), llava.base_model_revision, variant=variant, **request.hub)
+        _check_sizes(cls, request, llava, own, source, tensors, adapter)
         # Other shapes are an error of ours, which names the checkpoint.
         keywords = {**request.keywords, "ignore_mismatched_sizes": True}
         model, info = cls._load_stock(None, model_args, config=own, state_dict=tensors, **keywords)
@@ -104,6 +114,25 @@ class DualEncoderLoadingMixin(StrictLoadingMixin):
             load_adapter(model, llava, adapter, str(request.name))
         info["missing_keys"] = set()
         return model, info
+
+
+def _check_sizes(
+    model_class: Any,
+    request: LoadRequest,
+    llava: SoundLlavaConfig,
+    config: SoundClipConfig,
+    source: str,
+    tensors: dict[str, Tensor],
+    adapter: str | None,
+) -> None:
+    name = str(request.name)
+    shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+    fillings = [Filling(source, shapes, lambda key: adapter is None or not is_of_ears(key))]
+    if adapter is not None:
+        fillings.append(ears_of_adapter(llava, adapter, name))
+        if llava.audio_encoder_name_or_path is not None:
+            fillings.append(ears_of_encoder(llava, request.hub))
+    check_sizes(model_class, config, name, fillings)
 
 
 def dual_encoder_config(config: SoundLlavaConfig) -> SoundClipConfig:

@@ -1,6 +1,5 @@
 """Some modules of a checkpoint in: of a sharded one, only the files that hold them are fetched and opened."""
 
-import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
+
+from ..checkpoint_files import read_weight_map, with_variant
 
 
 def read_modules(
@@ -33,14 +34,15 @@ def read_modules(
 
     Raises:
         OSError: If there is no such repository, or it has no safetensors checkpoint, or one of its shards is missing.
-        ValueError: If a file or the index is not readable, or a tensor is not in the shard that the index names.
+        ValueError: If a file or the index is not readable, the index names a file outside its folder, or a tensor is
+            not in the shard that the index names.
     """
     hub["revision"] = revision
 
     def fetch(file: str, needed: bool) -> str | None:
         return cached_file(name, file, _raise_exceptions_for_missing_entries=needed, **hub)
 
-    whole, parts = (_with_variant(file, variant) for file in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME))
+    whole, parts = (with_variant(file, variant) for file in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME))
     single = fetch(whole, False)
     if single is not None:
         return _read(single, None, modules)
@@ -50,11 +52,7 @@ def read_modules(
             f"{str(name)!r} has neither {whole} nor {parts}: only safetensors "
             "checkpoints are read; save the model again with save_pretrained."
         )
-    try:
-        with open(index, encoding="utf-8") as file:
-            weight_map: dict[str, str] = json.load(file)["weight_map"]
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"{index} is not a readable checkpoint index: {error!r}") from error
+    weight_map = read_weight_map(index)
     files: dict[str, set[str]] = {}
     for key, shard in weight_map.items():
         if _within(key, modules):
@@ -63,14 +61,6 @@ def read_modules(
     for shard, keys in sorted(files.items()):
         tensors |= _read(str(fetch(shard, True)), keys, modules)
     return tensors
-
-
-def _with_variant(file: str, variant: str | None) -> str:
-    """`model.safetensors` and `model.safetensors.index.json` as transformers names them in a variant."""
-    if variant is None:
-        return file
-    stem, ending = file.rsplit(".", 1)
-    return f"{stem}.{variant}.{ending}"
 
 
 def _within(key: str, modules: Sequence[str]) -> bool:

@@ -1,0 +1,172 @@
+"""The safetensors files of a checkpoint, and a look at their headers before a model is built for them."""
+
+import copy
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
+
+Shapes = dict[str, tuple[int, ...]]
+
+# Configurations count their layers in these.
+_LAYER_COUNTS = {"num_hidden_layers", "encoder_layers", "num_layers", "layers", "depths"}
+# A model may have somewhat more values than its checkpoint: buffers that are not saved, weights that start fresh.
+_SLACK = 1.25
+
+
+def with_variant(file: str, variant: str | None) -> str:
+    """`model.safetensors` and `model.safetensors.index.json` as transformers names them in a variant."""
+    if variant is None:
+        return file
+    stem, ending = file.rsplit(".", 1)
+    return f"{stem}.{variant}.{ending}"
+
+
+def read_weight_map(index: str | os.PathLike) -> dict[str, str]:
+    """
+    Read which file of a sharded checkpoint holds which tensor.
+
+    Args:
+        index: Path of `model.safetensors.index.json`.
+
+    Returns:
+        The file's name for each tensor's name.
+
+    Raises:
+        ValueError: If the index is not readable, or names a file outside its own folder or of another format.
+    """
+    try:
+        with open(index, encoding="utf-8") as file:
+            weight_map = json.load(file)["weight_map"]
+        names = set(weight_map.values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{index} is not a readable checkpoint index: {error!r}") from error
+    for name in names:
+        path = PurePosixPath(name) if isinstance(name, str) else None
+        if path is None or path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
+            raise ValueError(
+                f"{index} names the file {name!r}: the files of a checkpoint lie beside its index. Do not use this "
+                "checkpoint unless you trust whoever made it."
+            )
+        if path.suffix != ".safetensors":
+            raise ValueError(f"{index} names the file {name!r}: only safetensors files are read.")
+    return weight_map
+
+
+def checkpoint_files(name: str | os.PathLike, variant: str | None = None, **hub: Any) -> list[str]:
+    """
+    Paths of the safetensors files of a checkpoint; empty if it has none, or if a download is to be forced later.
+
+    Args:
+        name: Repository or folder.
+        variant: Of the files' names, such as "fp16" for `model.fp16.safetensors`.
+        **hub: `token`, `revision`, … of `cached_file`.
+
+    Raises:
+        OSError: If there is no such repository, or a file that the index names is missing.
+        ValueError: If the index is not readable, or names a file outside its folder.
+    """
+    if hub.get("force_download") and not os.path.isdir(name):
+        return []  # what is in the cache is out of date, and looking here would download everything twice
+    single = cached_file(
+        name, with_variant(SAFE_WEIGHTS_NAME, variant), _raise_exceptions_for_missing_entries=False, **hub
+    )
+    if single is not None:
+        return [single]
+    index = cached_file(
+        name, with_variant(SAFE_WEIGHTS_INDEX_NAME, variant), _raise_exceptions_for_missing_entries=False, **hub
+    )
+    if index is None:
+        return []
+    return [str(cached_file(name, shard, **hub)) for shard in sorted(set(read_weight_map(index).values()))]
+
+
+def read_shapes(files: Iterable[str]) -> Shapes:
+    """
+    Names and shapes of the tensors of safetensors files, from their headers alone.
+
+    Raises:
+        ValueError: If a file is not readable.
+    """
+    shapes: Shapes = {}
+    for path in files:
+        try:
+            with safe_open(path, framework="pt") as file:
+                shapes |= {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
+    return shapes
+
+
+def check_layer_counts(config: Any, tensors: int, name: str) -> None:
+    """
+    Refuse a configuration with more layers than its checkpoint has tensors, before they are built.
+
+    Raises:
+        ValueError: If there is such a number; it is named.
+    """
+
+    def walk(values: Mapping[str, Any], path: str) -> None:
+        for key, value in values.items():
+            if isinstance(value, Mapping):
+                walk(value, f"{path}{key}.")
+            elif key in _LAYER_COUNTS:
+                counts = value if isinstance(value, (list, tuple)) else [value]
+                if sum(count for count in counts if isinstance(count, int)) > tensors:
+                    raise ValueError(
+                        f"The configuration of {name!r} says {path}{key}={value}, but its files hold only {tensors} "
+                        "tensors: config.json belongs to another checkpoint or was changed."
+                    )
+
+    walk(config.to_dict(), "")
+
+
+def build_on_meta(model_class: Any, config: Any) -> nn.Module:
+    """A model without memory for its weights."""
+    with torch.device("meta"):
+        return model_class(copy.deepcopy(config))
+
+
+def check_parameter_count(
+    parameters: Mapping[str, torch.Tensor], stored: Shapes, name: str, values_in_one: int = 1
+) -> None:
+    """
+    Refuse a configuration that describes far more parameters than its files hold.
+
+    Args:
+        parameters: What the files are to fill, on the meta device.
+        stored: Of the files' tensors.
+        name: How messages call the checkpoint.
+        values_in_one: How many parameters one stored value may stand for, in a quantised checkpoint.
+
+    Raises:
+        ValueError: If there are more; the largest parameter is named.
+    """
+    values = sum(map(math.prod, stored.values()))
+    wanted = sum(parameter.numel() for parameter in parameters.values())
+    if wanted > _SLACK * values * values_in_one + 1024:
+        largest = max(parameters, key=lambda key: parameters[key].numel())
+        raise ValueError(
+            f"The configuration of {name!r} describes {wanted:,} parameters (the largest: {largest} "
+            f"{tuple(parameters[largest].shape)}), but its files hold {values:,} values: config.json belongs to "
+            "another checkpoint or was changed."
+        )
+
+
+__all__ = [
+    "Shapes",
+    "build_on_meta",
+    "check_layer_counts",
+    "check_parameter_count",
+    "checkpoint_files",
+    "read_shapes",
+    "read_weight_map",
+    "with_variant",
+]

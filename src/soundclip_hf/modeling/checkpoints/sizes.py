@@ -1,0 +1,45 @@
+"""A configuration against the headers of the files that will fill its model, before anything of that size is built."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..checkpoint_files import Shapes, build_on_meta, check_layer_counts, check_parameter_count
+
+# An int32 of the most tightly packed quantised checkpoints (2 bits) holds so many values.
+_MOST_PACKED = 16
+
+
+@dataclass
+class Filling:
+    """
+    Where some parameters of a model come from.
+
+    Attributes:
+        name: How messages call the checkpoint.
+        shapes: Of its tensors; where there are none, loading says so later.
+        fills: Whether a parameter, by its name, comes from it.
+    """
+
+    name: str
+    shapes: Shapes
+    fills: Callable[[str], bool]
+
+
+def check_sizes(model_class: Any, config: Any, name: str, fillings: Sequence[Filling]) -> None:
+    """
+    Raises:
+        ValueError: If the configuration has more layers than the files have tensors, or far more parameters.
+    """
+    fillings = [filling for filling in fillings if filling.shapes]
+    if not fillings:
+        return
+    check_layer_counts(config, sum(len(filling.shapes) for filling in fillings), name)
+    parameters = dict(build_on_meta(model_class, config).named_parameters())
+    values_in_one = 1 if getattr(config, "quantization_config", None) is None else _MOST_PACKED
+    for filling in fillings:
+        own = {key: parameter for key, parameter in parameters.items() if filling.fills(key)}
+        check_parameter_count(own, filling.shapes, filling.name, values_in_one)
+
+
+__all__ = ["Filling", "check_sizes"]

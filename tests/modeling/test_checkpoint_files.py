@@ -1,0 +1,143 @@
+"""Checkpoints that were edited: refused at once, with the reason, before memory is taken or a file outside is read."""
+
+import json
+import shutil
+import time
+
+import pytest
+import torch
+from huggingface_hub import save_torch_state_dict
+from safetensors.torch import save_file
+from tiny_models import tiny_llava, tiny_sound_llava
+
+from soundclip_hf import SoundClipModel, SoundLlava, WhisperClipModel
+from soundclip_hf.modeling.checkpoint_files import checkpoint_files, read_shapes, read_weight_map
+
+INDEX = "model.safetensors.index.json"
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("originals")
+    tiny_llava("llava").save_pretrained(folder / "base", max_shard_size="60KB")
+    model = tiny_sound_llava("llava")
+    model.save_pretrained(folder / "full", max_shard_size="60KB")
+    model.model.audio_tower.save_pretrained(folder / "encoder", max_shard_size="20KB")
+    model.config.base_model_name_or_path = "base"
+    model.config.audio_encoder_name_or_path = "encoder"
+    model.save_pretrained(folder / "adapter", adapter_only=True)
+    SoundClipModel.from_pretrained(folder / "full").save_pretrained(folder / "dual", max_shard_size="60KB")
+    return folder
+
+
+@pytest.fixture
+def folders(originals, tmp_path, monkeypatch):
+    """A copy to be edited; the adapter names its base and encoder relative to the working directory."""
+    shutil.copytree(originals, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+# A class, the folder that is loaded, and the folder whose files are edited.
+LOADS = {
+    "llava adapter, base": (SoundLlava, "adapter", "base"),
+    "llava adapter, encoder": (SoundLlava, "adapter", "encoder"),
+    "llava full": (SoundLlava, "full", "full"),
+    "clip adapter, base": (SoundClipModel, "adapter", "base"),
+    "clip adapter, encoder": (SoundClipModel, "adapter", "encoder"),
+    "clip full": (SoundClipModel, "full", "full"),
+    "clip own": (SoundClipModel, "dual", "dual"),
+    "encoder": (WhisperClipModel, "encoder", "encoder"),
+}
+
+
+@pytest.mark.parametrize(
+    "place", ["../outside.safetensors", "/etc/model.safetensors", "a/../../b.safetensors", "weights.bin"]
+)
+@pytest.mark.parametrize("load", LOADS)
+def test_an_index_that_points_elsewhere(load, place, folders):
+    model_class, name, edited = LOADS[load]
+    index = folders / edited / INDEX
+    content = json.loads(index.read_text())
+    first = next(key for key in content["weight_map"] if "vision_tower" in key or "encoder" in key)
+    shutil.copy(folders / edited / content["weight_map"][first], folders / "outside.safetensors")
+    content["weight_map"][first] = place
+    index.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf"{INDEX} names the file '{place}'"):
+        model_class.from_pretrained(name)
+
+
+def edit(config, path, value):
+    *parents, last = path.split(".")
+    for key in parents:
+        config = config[key]
+    config[last] = value
+
+
+# Of each folder: sizes that somebody changed in the configuration that is read.
+CHANGES = [
+    ("llava adapter, base", "adapter", "text_config.hidden_size", 1_000_000),
+    ("llava adapter, base", "adapter", "text_config.num_hidden_layers", 1_000_000),
+    ("llava adapter, base", "adapter", "vision_config.intermediate_size", 10**9),
+    ("llava adapter, base", "adapter", "sound_config.projector_hidden_size", 1_000_000),
+    ("llava adapter, base", "adapter", "sound_config.audio_config.encoder_layers", 1_000_000),
+    ("llava adapter, base", "adapter", "sound_config.audio_config.encoder_ffn_dim", 10**9),
+    ("llava full", "full", "text_config.vocab_size", 10**9),
+    ("llava full", "full", "vision_config.num_hidden_layers", 1_000_000),
+    ("llava full", "full", "sound_config.audio_config.max_source_positions", 10**9),
+    ("clip adapter, base", "adapter", "vision_config.num_hidden_layers", 1_000_000),
+    ("clip adapter, base", "adapter", "sound_config.projector_hidden_size", 1_000_000),
+    ("clip full", "full", "vision_config.intermediate_size", 10**9),
+    ("clip own", "dual", "vision_config.num_hidden_layers", 1_000_000),
+    ("clip own", "dual", "audio_config.encoder_ffn_dim", 10**9),
+    ("encoder", "encoder", "d_model", 1_000_000),
+    ("encoder", "encoder", "encoder_layers", 1_000_000),
+]
+
+
+@pytest.mark.parametrize(("load", "edited", "field", "value"), CHANGES)
+def test_a_configuration_of_another_size(load, edited, field, value, folders):
+    model_class, name, _ = LOADS[load]
+    file = folders / edited / "config.json"
+    config = json.loads(file.read_text())
+    edit(config, field, value)
+    file.write_text(json.dumps(config))
+    started = time.process_time()
+    with pytest.raises(ValueError, match=r"config\.json belongs to another checkpoint or was changed"):
+        model_class.from_pretrained(name)
+    assert time.process_time() - started < 60  # built in full, it would not end, or not fit
+
+
+@pytest.mark.parametrize("load", LOADS)
+def test_pickles_are_not_read(load, folders):
+    model_class, name, edited = LOADS[load]
+    for file in (folders / edited).glob("model*"):
+        file.unlink()
+    torch.save({"x": torch.zeros(2)}, folders / edited / "pytorch_model.bin")
+    with pytest.raises(OSError, match=r"model\.safetensors") as caught:
+        model_class.from_pretrained(name)
+    assert "weights_only" not in str(caught.value)
+
+
+def test_an_encoder_takes_no_other_kind_of_file(folders):
+    with pytest.raises(ValueError, match="use_safetensors=False: only safetensors checkpoints are read"):
+        WhisperClipModel.from_pretrained("encoder", use_safetensors=False)
+
+
+def test_headers(tmp_path):
+    save_file({"a": torch.zeros(2, 3), "b": torch.zeros(())}, tmp_path / "model.safetensors")
+    assert read_shapes(checkpoint_files(tmp_path)) == {"a": (2, 3), "b": ()}
+    save_torch_state_dict(
+        {"a": torch.zeros(50, 50), "b": torch.zeros(50, 50)}, tmp_path / "shards", max_shard_size="12KB"
+    )
+    assert set(read_weight_map(tmp_path / "shards" / INDEX)) == {"a", "b"}
+    assert len(checkpoint_files(tmp_path / "shards")) == 2
+    (tmp_path / "empty").mkdir()
+    assert checkpoint_files(tmp_path / "empty") == []
+    (tmp_path / "model.safetensors").write_bytes(b"\x08")
+    with pytest.raises(ValueError, match="not a readable safetensors file"):
+        read_shapes(checkpoint_files(tmp_path))
+    for content in ("no json", "[]", '{"weight_map": 1}'):
+        (tmp_path / "shards" / INDEX).write_text(content)
+        with pytest.raises(ValueError, match="not a readable checkpoint index"):
+            checkpoint_files(tmp_path / "shards")
