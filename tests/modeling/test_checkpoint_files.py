@@ -127,9 +127,9 @@ def test_an_encoder_takes_no_other_kind_of_file(folders):
 def test_headers(tmp_path):
     save_file({"a": torch.zeros(2, 3), "b": torch.zeros(())}, tmp_path / "model.safetensors")
     assert read_shapes(checkpoint_files(tmp_path)) == {"a": (2, 3), "b": ()}
-    save_torch_state_dict(
-        {"a": torch.zeros(50, 50), "b": torch.zeros(50, 50)}, tmp_path / "shards", max_shard_size="12KB"
-    )
+    (tmp_path / "shards").mkdir()
+    two = {"a": torch.zeros(50, 50), "b": torch.zeros(50, 50)}
+    save_torch_state_dict(two, tmp_path / "shards", max_shard_size="12KB")
     assert set(read_weight_map(tmp_path / "shards" / INDEX)) == {"a", "b"}
     assert len(checkpoint_files(tmp_path / "shards")) == 2
     (tmp_path / "empty").mkdir()

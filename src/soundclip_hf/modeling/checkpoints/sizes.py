@@ -29,7 +29,7 @@ class Filling:
 def check_sizes(model_class: Any, config: Any, name: str, fillings: Sequence[Filling]) -> None:
     """
     Raises:
-        ValueError: If the configuration has more layers than the files have tensors, or far more parameters.
+        ValueError: If the configuration has far more layers than the files have tensors, or far more parameters.
     """
     fillings = [filling for filling in fillings if filling.shapes]
     if not fillings:
