@@ -1,6 +1,7 @@
 """Imports point down only: the layers of the package, and nothing heavier than torch and transformers on import."""
 
 import ast
+import statistics
 import subprocess
 import sys
 from collections import Counter
@@ -36,6 +37,8 @@ ROOMS = {
     ),
 }
 LARGEST_FOLDER = 15
+LONGEST_FILE = 450
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # The bundled model is data with a path, no code of ours.
 LEVEL["bundled"] = -1
 
@@ -97,6 +100,78 @@ def test_rooms_of_a_folder_import_down(folder):
 def test_no_folder_is_too_large_to_read_at_a_glance():
     sizes = Counter(path.parent for path in FILES if path.name != "__init__.py")
     assert not {str(folder): size for folder, size in sizes.items() if size > LARGEST_FOLDER}
+
+
+def test_files_are_short():
+    """Half of them at most 150 lines, none over 450 but what transformers keeps in one file."""
+    lines = {path: len(path.read_text().splitlines()) for path in FILES}
+    assert statistics.median(lines.values()) <= 150
+    long = {str(path): count for path, count in lines.items() if count > LONGEST_FILE}
+    assert not {path for path in long if not Path(path).name.startswith(("modeling_", "processing_"))}, long
+
+
+def late_imports(path: Path) -> list[int]:
+    """Lines inside functions that import from the package itself."""
+    functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, FUNCTIONS)]
+    inside = {node for function in functions for node in ast.walk(function) if isinstance(node, ast.ImportFrom)}
+    return sorted(node.lineno for node in inside if node.level or (node.module or "").startswith("soundclip_hf"))
+
+
+def test_own_modules_are_imported_at_the_top():
+    """But in the command line, whose help must be fast, and of modules that cannot be imported everywhere."""
+    late = {str(path.relative_to(SOURCE)) for path in FILES if late_imports(path)}
+    # fused.py needs Triton, and the class in datatrove_step.py is a subclass of one of datatrove's.
+    assert {name for name in late if not name.startswith("cli/")} == {"kernels/operator.py", "data/build/cluster.py"}
+
+
+def test_no_module_imports_itself_in_a_circle():
+    """Over all imports at the top of modules, also within a folder."""
+    names = {module_of(path): path for path in FILES}
+    graph = {name: top_imports(path, name, set(names)) for name, path in names.items()}
+    order: list[str] = []
+    done: dict[str, bool] = {}
+
+    def visit(name: str) -> None:
+        if name in done:
+            assert done[name], f"a circle of imports: {' -> '.join([*order[order.index(name) :], name])}"
+            return
+        done[name] = False
+        order.append(name)
+        for other in sorted(graph[name]):
+            visit(other)
+        order.pop()
+        done[name] = True
+
+    for name in sorted(names):
+        visit(name)
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def top_imports(path: Path, name: str, known: set[str]) -> set[str]:
+    """Modules of ours that are imported when this one is; a package's own parts that it gathers count too."""
+    tree = ast.parse(path.read_text())
+    hidden = [node for node in ast.walk(tree) if isinstance(node, FUNCTIONS) or is_for_types(node)]
+    inside = {child for node in hidden for child in ast.walk(node)}
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or node in inside or not node.level:
+            continue
+        base = ".".join(package.split(".")[: len(package.split(".")) - node.level + 1])
+        base = f"{base}.{node.module}" if node.module else base
+        for alias in node.names:
+            target = f"{base}.{alias.name}" if f"{base}.{alias.name}" in known else base
+            if target in known:
+                found.add(target)
+    return found - {name}
+
+
+def is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 def test_every_folder_says_what_it_holds():
