@@ -1,6 +1,8 @@
 """Audio-visual scenes that are drawn and played by a procedure, for the bundled model and for tests."""
 
-from .scenes import COLOURS, FPS, KINDS, PLACES, RATE, Scene, phrase, scene, sentence, with_article, write_mp4
+from .pictures import COLOURS, PLACES
+from .scenes import FPS, Scene, phrase, scene, sentence, with_article, write_mp4
+from .sounds import KINDS, RATE
 
 __all__ = [
     "COLOURS",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .waves import LENGTH, calls, curve, cycles, detuned, harmonic, hiss, partials, placed, samples, sine, swell, wander
+from .envelopes import calls, curve, placed, swell, wander
+from .waves import LENGTH, cycles, detuned, harmonic, hiss, partials, samples, sine
 
 
 def _rough(rng: np.random.Generator, size: int, depth: float) -> np.ndarray:

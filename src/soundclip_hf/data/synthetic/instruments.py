@@ -4,25 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .waves import (
-    LENGTH,
-    RATE,
-    beats,
-    calls,
-    curve,
-    cycles,
-    detuned,
-    fading,
-    harmonic,
-    hiss,
-    partials,
-    placed,
-    ringing,
-    samples,
-    sine,
-    swell,
-    wander,
-)
+from .envelopes import beats, calls, curve, fading, placed, swell, wander
+from .waves import LENGTH, RATE, cycles, detuned, harmonic, hiss, partials, ringing, samples, sine
 
 _SCALES = ((0, 2, 4, 7, 9, 12), (0, 3, 5, 7, 10, 12), (0, 4, 7, 12), (0, 3, 7, 12))
 

@@ -4,23 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .waves import (
-    TIME,
-    beats,
-    calls,
-    curve,
-    cycles,
-    detuned,
-    fading,
-    harmonic,
-    hiss,
-    partials,
-    placed,
-    samples,
-    sine,
-    swell,
-    wander,
-)
+from .envelopes import beats, calls, curve, fading, placed, swell, wander
+from .waves import TIME, cycles, detuned, harmonic, hiss, partials, samples, sine
 
 
 def car(rng: np.random.Generator) -> np.ndarray:

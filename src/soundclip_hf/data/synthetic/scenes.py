@@ -19,7 +19,7 @@ import numpy as np
 
 from ...files import replacing
 from ..ave2.schema import SECONDS, complete
-from .pictures import COLOURS, PLACES, Thing, draw, random_thing
+from .pictures import PLACES, Thing, draw, random_thing
 from .shapes import SILENT, SOUNDING
 from .sounds import KINDS, RATE, mix
 
@@ -190,16 +190,4 @@ def write_mp4(path: str | os.PathLike[str], scenes: Sequence[Scene], *, size: in
         container.mux(audio.encode())
 
 
-__all__ = [
-    "COLOURS",
-    "FPS",
-    "KINDS",
-    "PLACES",
-    "RATE",
-    "Scene",
-    "phrase",
-    "scene",
-    "sentence",
-    "with_article",
-    "write_mp4",
-]
+__all__ = ["FPS", "Scene", "phrase", "scene", "sentence", "with_article", "write_mp4"]

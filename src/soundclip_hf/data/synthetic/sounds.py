@@ -13,7 +13,8 @@ from difflib import get_close_matches
 import numpy as np
 
 from . import animals, instruments, machines
-from .waves import LENGTH, RATE, SECONDS, curve, cycles, harmonic, hiss, samples, shaped_noise, wander
+from .envelopes import curve, wander
+from .waves import LENGTH, RATE, SECONDS, cycles, harmonic, hiss, samples, shaped_noise
 
 __all__ = ["KINDS", "RATE", "SECONDS", "mix", "noise", "room", "sound_of"]
 
