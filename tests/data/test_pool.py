@@ -27,6 +27,19 @@ def dies_once(marker):
     return path.name
 
 
+def noted(path):
+    """Leave a line for each call; the worker of "dies" is killed the first time, while "long" is running."""
+    path = Path(path)
+    with path.open("a") as file:
+        file.write("called\n")
+    while path.name == "dies" and not path.with_name("long").exists():
+        time.sleep(0.01)
+    if path.name == "dies" and len(path.read_text().splitlines()) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    while path.name == "long" and not path.with_name("after").exists():
+        time.sleep(0.01)
+
+
 def fails(number):
     raise ValueError(f"job {number}")
 
@@ -39,6 +52,15 @@ def test_all_jobs_are_done_once():
 def test_a_killed_worker_costs_nothing(tmp_path):
     jobs = [str(tmp_path / name) for name in ("a", "once1", "b", "c", "once2", "d")]
     assert sorted(run(dies_once, jobs, 2)) == sorted((job, Path(job).name) for job in jobs)
+
+
+def test_a_killed_worker_costs_its_own_job_alone(tmp_path):
+    jobs = [str(tmp_path / name) for name in ("long", "dies", "after", "more")]
+    done = [Path(job).name for job, _ in run(noted, jobs, 2)]
+    assert len(done) == 4
+    assert done[-1] == "dies"
+    calls = {path.name: len(path.read_text().splitlines()) for path in tmp_path.iterdir()}
+    assert calls == {"long": 1, "dies": 2, "after": 1, "more": 1}
 
 
 def test_a_job_that_always_kills_its_worker_is_given_up_alone(tmp_path):
@@ -54,7 +76,9 @@ def test_an_exception_reaches_the_caller():
 
 
 @pytest.mark.slow
-def test_workers_end_with_their_parent(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_their_parent(tmp_path, number):
+    """With a signal that reaches the parent alone, and in the middle of long jobs."""
     code = f"""
 import sys, time
 sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -63,11 +87,11 @@ from soundclip_hf.data.pool import run
 list(run(sleeper, [{str(tmp_path)!r}] * 2, 2))
 """
     parent = subprocess.Popen([sys.executable, "-c", code])
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(pids := [int(path.name) for path in tmp_path.iterdir()]) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
-    parent.kill()
-    parent.wait()
+    parent.send_signal(number)
+    parent.wait(50)  # the jobs take 600 s
     assert len(pids) == 2
     while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -76,4 +100,4 @@ list(run(sleeper, [{str(tmp_path)!r}] * 2, 2))
 
 def sleeper(folder):
     (Path(folder) / str(os.getpid())).touch()
-    time.sleep(60)
+    time.sleep(600)
