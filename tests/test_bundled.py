@@ -13,7 +13,7 @@ from transformers import AutoModelForMultimodalLM, AutoProcessor
 
 from soundclip_hf import SoundLlavaForConditionalGeneration, SoundLlavaProcessor
 from soundclip_hf.bundled import CLIP, TINY
-from soundclip_hf.data.synthetic.scenes import KINDS, scene
+from soundclip_hf.data.synthetic import KINDS, scene
 from soundclip_hf.data.synthetic.sounds import mix
 from soundclip_hf.evaluation.results import EvalResult
 from soundclip_hf.media import read_clip

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from soundclip_hf.data.synthetic.scenes import KINDS
+from soundclip_hf.data.synthetic import KINDS
 from soundclip_hf.modeling.audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
 from soundclip_hf.modeling.audio_encoders.whisperclip.modeling_whisperclip import WhisperClipModel
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from soundclip_hf.data.synthetic.scenes import KINDS, RATE, Scene, scene
+from soundclip_hf.data.synthetic import KINDS, RATE, Scene, scene
 from soundclip_hf.data.synthetic.sounds import mix
 from soundclip_hf.evaluation.retrieval import RetrievalResult, evaluate_retrieval
 

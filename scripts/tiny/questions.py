@@ -6,7 +6,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from soundclip_hf.data.synthetic.scenes import COLOURS, KINDS, PLACES, sentence, with_article
+from soundclip_hf.data.synthetic import COLOURS, KINDS, PLACES, sentence, with_article
 
 from . import world
 

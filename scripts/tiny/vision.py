@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel, CLIPVisionModel
 
-from soundclip_hf.data.synthetic.scenes import COLOURS, PLACES
+from soundclip_hf.data.synthetic import COLOURS, PLACES
 from soundclip_hf.losses import info_nce
 
 from . import world

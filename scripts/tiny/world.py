@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
-from soundclip_hf.data.synthetic.scenes import COLOURS, KINDS, RATE, Scene, scene
+from soundclip_hf.data.synthetic import COLOURS, KINDS, RATE, Scene, scene
 from soundclip_hf.data.synthetic.shapes import SHAPES
 from soundclip_hf.modeling.audio_encoders.whisperclip.feature_extraction_whisperclip import WhisperClipFeatureExtractor
 

@@ -8,8 +8,8 @@ import pytest
 
 from soundclip_hf.data.ave2.schema import COLUMNS
 from soundclip_hf.data.ave2.validation import validate
+from soundclip_hf.data.synthetic import COLOURS, KINDS, PLACES, RATE, scene, sentence, write_mp4
 from soundclip_hf.data.synthetic.pictures import HUES
-from soundclip_hf.data.synthetic.scenes import COLOURS, KINDS, PLACES, RATE, scene, sentence, write_mp4
 from soundclip_hf.data.synthetic.shapes import PAINTS, SHAPES, SILENT, SOUNDING
 from soundclip_hf.media import read_clip
 
