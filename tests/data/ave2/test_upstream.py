@@ -84,6 +84,8 @@ def test_arrays_are_read_in_pieces_of_any_size(tmp_path, monkeypatch, chunk):
     for indent in (None, 2):
         (tmp_path / "a.json").write_text(json.dumps(values, ensure_ascii=indent is None, indent=indent) + "\n")
         assert list(read_array(tmp_path / "a.json")) == values
+    (tmp_path / "a.json").write_text('[{"a": NaN, "b": 1e400}]')  # as Python writes what is no number
+    assert str(list(read_array(tmp_path / "a.json"))) == "[{'a': nan, 'b': inf}]"
     (tmp_path / "a.json").write_text(" [ ] ")
     assert list(read_array(tmp_path / "a.json")) == []
 

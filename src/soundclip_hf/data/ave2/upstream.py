@@ -89,7 +89,9 @@ def _from_hub(repo: str, revision: str | None, token: str | bool | None) -> Iter
 
 
 def read_array(path: str | Path) -> Iterator[Any]:
-    """The entries of a file that is one JSON array, one by one.
+    """The entries of a file that is one JSON array, one by one, as `json.loads` would read them.
+
+    The library ijson refuses the NaN that Python and pandas write, and finds nothing, without an error, in an object.
 
     Raises:
         ValueError: Anything but one complete array.
