@@ -1,14 +1,12 @@
 """Long videos to an uploadable data set: every stage, resumed, restarted, retried, and never mixed."""
 
-import multiprocessing
 import os
-import resource
-import signal
 import time
 
 import pytest
 from ave2_build import Answering, long_videos, settings
 from chat_server import chat_server
+from processes import without_space
 
 import soundclip_hf.data.build.local as build_module
 import soundclip_hf.data.build.stages.segment as segment_module
@@ -172,33 +170,26 @@ def test_videos_that_cannot_be_used(built, world, tmp_path):
         run("segment", videos=[str(mixed), str(tmp_path / "twin")])
 
 
-def test_a_full_disk_stops_the_stage_and_leaves_nothing_half(built, tmp_path, monkeypatch):
-    run, _ = built
+def test_a_full_disk_stops_the_stage_and_leaves_nothing_half(built, world, tmp_path):
+    run, asked = built
     run("segment")
     folder = BuildFolder(tmp_path / "out")
     before = {path for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    code = multiprocessing.get_context("fork").Process(target=_without_space, args=(run, tmp_path))
-    code.start()
-    code.join(60)
-    assert (tmp_path / "error").read_text().startswith("OSError")
+    own = "sample_id,video_caption\n" + "".join(
+        f"long{n}_0{s},{os.urandom(4000).hex()}\n" for n in (0, 1, 2) for s in (1, 2)
+    )
+    (tmp_path / "own.csv").write_text(own)
+    config = settings(world[0], tmp_path / "out", asked.url, annotate={"captions": str(tmp_path / "own.csv")})
+    assert without_space(4000, _annotate, config).startswith("OSError")
     after = {path for path in (tmp_path / "out").rglob("*") if path.is_file()} - before
     assert not [path for path in after if path.suffix in (".parquet", ".partial") or path.stem.startswith("0")]
     assert folder.manifest("annotate", "00000") is None
     assert ("annotate", "00000") in run()
 
 
-def _without_space(run, folder):
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    own = "sample_id,video_caption\n" + "".join(
-        f"long{n}_0{s},{os.urandom(4000).hex()}\n" for n in (0, 1, 2) for s in (1, 2)
-    )
-    (folder / "own.csv").write_text(own)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limits[1]))
-    try:
-        run("annotate", annotate={"captions": str(folder / "own.csv")})
-    except Exception as error:
-        (folder / "error").write_text(f"{type(error).__name__}: {error}")
+def _annotate(config):
+    prepare(config, ["annotate"])
+    perform("00000", config, "annotate")
 
 
 def test_only_one_build_at_a_time(built, tmp_path):

@@ -1,6 +1,5 @@
 """kill -9 at every moment that matters, in every stage: nothing is lost, nothing is mixed, nothing is asked twice."""
 
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ import pytest
 import yaml
 from ave2_build import Answering, long_videos, settings, values
 from chat_server import chat_server
+from processes import process_of_its_own
 
 from soundclip_hf.data.ave2.tables import read_rows
 from soundclip_hf.data.build.folder import BuildFolder
@@ -20,6 +20,7 @@ from soundclip_hf.data.build.local import prepare
 from soundclip_hf.data.build.perform import is_done, perform, shards_of
 
 pytest.importorskip("httpx")
+MODULES = ("soundclip_hf.data.build.perform", "soundclip_hf.data.build.local")
 STAGES = ("segment", "annotate", "judge", "subset", "shard")
 
 
@@ -67,15 +68,8 @@ def die_at_rename(number, after, config, stage, shard):
     perform(shard, config, stage)
 
 
-def process_of_its_own(function, *arguments):
-    # Not forked from here: this process has the threads of a server, whose locks a child would wait for for ever.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["soundclip_hf.data.build.perform", "soundclip_hf.data.build.local"])
-    return context.Process(target=function, args=arguments)
-
-
 def in_process(function, *arguments):
-    child = process_of_its_own(function, *arguments)
+    child = process_of_its_own(function, *arguments, preload=MODULES)
     child.start()
     child.join(120)
     return child.exitcode
@@ -130,7 +124,7 @@ def test_killed_while_asking(world, whole, tmp_path, stage):
             if before == stage:
                 break
             finish(config, before)
-        child = process_of_its_own(perform, "00000", config, stage)
+        child = process_of_its_own(perform, "00000", config, stage, preload=MODULES)
         victims.append((child, len(asked.bodies) + 3))
         child.start()
         child.join(60)
