@@ -1,12 +1,27 @@
 """Files that appear whole or not at all."""
 
 import errno
+import fcntl
 import hashlib
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
-from soundclip_hf.files import naming, read_json, replacing, sha256, write_json, write_text
+from soundclip_hf.files import (
+    InUseError,
+    lock_folder,
+    naming,
+    open_locked,
+    read_json,
+    replacing,
+    replacing_folder,
+    sha256,
+    write_json,
+    write_text,
+)
 
 
 def fail_while_writing(path):
@@ -25,6 +40,59 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
     assert path.read_text() == "old"
     with replacing(path) as partial:
         partial.write_text("new")
+    assert path.read_text() == "new"
+
+
+def test_a_folder_appears_whole(tmp_path):
+    path = tmp_path / "a"
+    for _ in range(2):  # at first there is nothing, then an empty folder
+        with replacing_folder(path) as partial:
+            (partial / "half").touch()
+            assert not path.exists() or not any(path.iterdir())
+        (path / "half").unlink()
+    (path / "kept").touch()
+    with pytest.raises(OSError, match="not empty"), replacing_folder(path) as partial:
+        pass
+    with pytest.raises(RuntimeError), replacing_folder(path, overwrite=True):
+        raise RuntimeError
+    assert [file.name for file in path.iterdir()] == ["kept"]
+    with replacing_folder(path, overwrite=True) as partial:
+        (partial / "new").touch()
+    assert [file.name for file in path.iterdir()] == ["new"]
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from soundclip_hf.files import lock_folder
+lock = lock_folder(Path(sys.argv[1]))
+print("locked", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_lock_ends_with_its_process(tmp_path):
+    folder = tmp_path / "new" / "folder"
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "locked\n"
+    with pytest.raises(InUseError, match=f"^{folder}: another process is writing to it; wait until it is done"):
+        lock_folder(folder)
+    holder.kill()
+    holder.wait()
+    lock_folder(folder).close()
+    lock_folder(folder).close()
+
+
+def test_the_lock_of_a_file_that_was_replaced_does_not_count(tmp_path, monkeypatch):
+    """Between opening and locking a file, whoever had it may put another one in its place."""
+    path, new = tmp_path / "a", tmp_path / "b"
+    path.write_text("old")
+    new.write_text("new")
+    lock = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", lambda *given: (new.exists() and os.replace(new, path), lock(*given)))
+    with open_locked(path) as file:
+        assert os.path.sameopenfile(file.fileno(), os.open(path, os.O_RDONLY))
     assert path.read_text() == "new"
 
 

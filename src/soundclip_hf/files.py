@@ -1,31 +1,55 @@
-"""Files that are written completely or not at all: under a temporary name in the same folder, and then renamed."""
+"""Files and folders that are written completely or not at all, locks on them, JSON, and hashes.
+
+What is written gets a temporary name in the same folder, and is then renamed.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import secrets
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 CHUNK = 1 << 20
 
 
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; it is renamed to `path` if the block ends without an error."""
+class InUseError(ValueError):
+    """Another process has the lock of a file or folder; the message names it and says what to do."""
+
+
+def partial_name(path: str | Path) -> Path:
+    """The temporary name of a file, for writers that stay open over several calls; others use [`replacing`]."""
     target = Path(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    return target.with_name(f".{target.name}.{os.getpid()}.partial")
+
+
+@contextmanager
+def replacing(path: str | Path, *, sync: bool = False) -> Iterator[Path]:
+    """
+    Yield a temporary path in the same folder; it is renamed to `path` if the block ends without an error.
+
+    Args:
+        sync: Wait for the disk before the file is renamed: even after a crash of the machine, it has either its old or
+            its new content.
+    """
+    partial = partial_name(path)
     try:
+        partial.unlink(missing_ok=True)  # of a process that was killed and had the same number
         yield partial
-        os.replace(partial, target)
+        if sync:
+            sync_file(partial)
+        os.replace(partial, path)
     except OSError as error:
         if error.errno is None or partial.name not in str(error):
             raise
         # Whoever reads the message knows the target, not its temporary name.
-        raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     finally:
         # Where the folder is a file, there is nothing to remove, and the error above says so.
         with suppress(NotADirectoryError):
@@ -54,12 +78,95 @@ def naming(path: str | Path) -> Iterator[None]:
         raise ValueError(f"{path}: {reason}") from error
 
 
+@contextmanager
+def replacing_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """
+    A new folder beside `path`, which takes its place when the block ends without error.
+
+    Args:
+        overwrite: Remove a folder at `path` that has something in it; an empty one is replaced in any case.
+
+    Raises:
+        OSError: There is a file at `path`, or a folder that is not empty and must not be overwritten.
+    """
+    target, mark = Path(path), secrets.token_hex(4)
+    # A folder cannot be written over, so its temporary name is one that no run before has left behind.
+    partial, old = (target.with_name(f".{target.name}.{mark}.{kind}") for kind in ("partial", "old"))
+    partial.mkdir()
+    try:
+        yield partial
+        if overwrite and target.is_dir():
+            target.rename(old)
+        try:
+            partial.rename(target)
+        except BaseException:
+            if old.is_dir():
+                old.rename(target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def sync_file(path: Path) -> None:
+    """Return when the file's content is on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def open_locked(path: Path) -> BinaryIO:
+    """
+    Open a file to append to, and keep out all other processes that open it so. The lock ends when the file is closed,
+    and with the process, however that ends.
+
+    Raises:
+        InUseError: Another process has it.
+    """
+    return _locked(path, path)
+
+
+def lock_folder(folder: Path) -> BinaryIO:
+    """
+    Make a folder unless it is there, and keep out all other processes that ask, until what is returned is closed.
+
+    Raises:
+        InUseError: Another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    return _locked(folder / ".lock", folder)
+
+
+def _locked(path: Path, named: Path) -> BinaryIO:
+    # Not the library filelock, which keeps the open file to itself: answers are written to the file that is locked.
+    while True:
+        file = path.open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever had it may have put another file in its place since it was opened.
+            if _is_at(file, path):
+                return file
+        except BlockingIOError:
+            file.close()
+            raise InUseError(
+                f"{named}: another process is writing to it; wait until it is done, or choose another place"
+            ) from None
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8. Even after a crash of the machine, the file has either its old or its new content."""
-    with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    with replacing(path, sync=True) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -76,13 +183,34 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def sha256(path: str | Path) -> str:
-    """The hash of a file's content, as hexadecimal digits; the Hub identifies large files by it."""
+def sha256(
+    path: str | Path, progress: Callable[[Iterable[bytes], int], Iterable[bytes]] = lambda parts, count: parts
+) -> str:
+    """
+    The hash of a file's content, as hexadecimal digits; the Hub identifies large files by it.
+
+    Args:
+        progress: Wraps the reading, as `tqdm` does; it is given the parts of the file and their number.
+    """
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
-        while part := file.read(CHUNK):
+        parts = iter(lambda: file.read(CHUNK), b"")
+        for part in progress(parts, -(-os.path.getsize(path) // CHUNK)):
             digest.update(part)
     return digest.hexdigest()
 
 
-__all__ = ["naming", "read_json", "replacing", "sha256", "write_json", "write_text"]
+__all__ = [
+    "InUseError",
+    "lock_folder",
+    "naming",
+    "open_locked",
+    "partial_name",
+    "read_json",
+    "replacing",
+    "replacing_folder",
+    "sha256",
+    "sync_file",
+    "write_json",
+    "write_text",
+]

@@ -104,7 +104,7 @@ def test_two_runs_do_not_share_a_file(tmp_path):
     path.write_bytes(b'{"id": "a", "answer": "x"}\n{"id": "b", "ans')
     answers = AnswerFile(path)
     answers.append({"id": "b", "answer": "y"})
-    with pytest.raises(CliError, match="another run is writing"):
+    with pytest.raises(CliError, match=f"--out {path}: another process is writing to it; wait"):
         AnswerFile(path)
     with path.open() as file, pytest.raises(BlockingIOError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

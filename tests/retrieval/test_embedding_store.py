@@ -119,7 +119,7 @@ def test_a_kill_while_writing(tmp_path):
 
 def test_one_writer(tmp_path):
     store = EmbeddingStore(tmp_path, writing=True)
-    with pytest.raises(ValueError, match="another run is writing"):
+    with pytest.raises(ValueError, match=f"{tmp_path}: another process is writing to it; wait"):
         EmbeddingStore(tmp_path, writing=True)
     EmbeddingStore(tmp_path)
     store.close()

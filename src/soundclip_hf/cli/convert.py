@@ -1,10 +1,9 @@
 """`soundclip convert`: the file of an encoder's original weights in; a checked safetensors folder out."""
 
-import hashlib
 import json
-import os
 from collections.abc import Iterator
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +14,6 @@ from .output import CliError, UsageError, reporting, result, warn, with_progress
 
 if TYPE_CHECKING:
     from ..conversion.golden import Comparison, Golden
-
-_CHUNK = 2**24
 
 
 class Encoder(StrEnum):
@@ -75,6 +72,7 @@ def convert(
         from ..conversion.card import PROVENANCE, conversion_card, versions
         from ..conversion.folder_check import check_folder
         from ..conversion.new_folder import check_free, new_folder
+        from ..files import sha256
 
         transformers_logging.disable_progress_bar()
         check_free(destination, overwrite)
@@ -82,7 +80,7 @@ def convert(
         if (warning := PROVENANCE[name].warning) is not None:
             warn(warning)
         state = read_original(source)
-        digest = _sha256(source)
+        digest = sha256(source, partial(with_progress, doing="hashing"))
         model, extractor = from_original(name, state, **changed)
         row: dict[str, Any] = {"encoder": name, "source": str(source), "sha256": digest, "destination": None}
         row |= {"licence": PROVENANCE[name].weights_licence, "versions": versions()}
@@ -157,15 +155,6 @@ def _compare(name: str, vectors: "list[Golden]", say: Any) -> "Iterator[Comparis
             verdict = "ok" if one.ok else "FAILED"
             say(f"  {one.array:<32} {one.difference:<10.2e} {one.tolerance:<16} {verdict}{remark}")
             yield one
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        chunks = iter(lambda: file.read(_CHUNK), b"")
-        for chunk in with_progress(chunks, -(-os.path.getsize(path) // _CHUNK), "hashing"):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 __all__ = ["convert"]

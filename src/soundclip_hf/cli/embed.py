@@ -109,10 +109,13 @@ def open_store(folder: Path, settings: dict[str, Any], out: Path) -> "EmbeddingS
     Raises:
         CliError: If it cannot be written, another run does, or it was made with other settings.
     """
+    from ..files import InUseError
     from ..retrieval.embedding_store import EmbeddingStore, other_settings
 
     try:
         store = EmbeddingStore(folder, writing=True)
+    except InUseError:
+        raise CliError(f"--out {out}: another run is writing to it; wait until it is done, or choose another") from None
     except OSError as error:
         raise CliError(f"--out {out}: {error.strerror}; choose a place that can be written") from error
     different = other_settings(store.settings or settings, settings)

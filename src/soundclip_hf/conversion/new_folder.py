@@ -1,11 +1,11 @@
 """A folder that is there whole or not at all."""
 
 import os
-import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from ..files import replacing_folder
 
 
 def check_free(path: Path, overwrite: bool) -> None:
@@ -40,23 +40,9 @@ def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     path = path.resolve()
     check_free(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    mark = secrets.token_hex(4)
-    temporary, old = (path.with_name(f".{path.name}.{mark}.{kind}") for kind in ("new", "old"))
-    temporary.mkdir()
-    try:
+    with replacing_folder(path, overwrite=overwrite) as temporary:
         yield temporary
         check_free(path, overwrite)
-        if path.is_dir():
-            path.rename(old)
-        try:
-            temporary.rename(path)
-        except BaseException:
-            if old.is_dir():
-                old.rename(path)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 __all__ = ["check_free", "new_folder"]

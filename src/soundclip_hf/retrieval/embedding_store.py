@@ -1,8 +1,6 @@
 """Embeddings of media files on disk: blocks that appear whole or not at all, so that a run can be killed and go on."""
 
-import fcntl
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..files import naming, replacing
+from ..files import lock_folder, naming, replacing
 
 FORMAT = "soundclip_embeddings"
 BLOCK_FILES = 8192
@@ -98,10 +96,8 @@ def write_block(path: Path, block: Block) -> None:
         "image": block.image.float().contiguous(),
         "entries": torch.from_numpy(np.frombuffer(entries, np.uint8).copy()),
     }
-    with replacing(path) as partial:
+    with replacing(path, sync=True) as partial:
         save_file(tensors, partial, metadata={"format": "pt", FORMAT: "1", "settings": json.dumps(block.settings)})
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
 
 
 def read_block(path: Path) -> Block:
@@ -139,7 +135,7 @@ class EmbeddingStore:
 
     def __init__(self, folder: Path, *, writing: bool = False) -> None:
         self.folder = folder
-        self._lock = self._locked() if writing else None
+        self._lock = lock_folder(folder) if writing else None
         self._blocks: dict[int, Block] = {}
         self._places: dict[str, int] = {}
         for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
@@ -203,7 +199,7 @@ class EmbeddingStore:
 
     def close(self) -> None:
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.close()
             self._lock = None
 
     def _take(self, number: int, block: Block) -> None:
@@ -218,18 +214,6 @@ class EmbeddingStore:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.safetensors"
-
-    def _locked(self) -> int:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self.folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            raise ValueError(
-                f"another run is writing to {self.folder}; wait for it, or choose another place."
-            ) from None
-        return lock
 
 
 def other_settings(made: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..evaluation.results import EvalResult
+from ..files import write_text
 from .alignment import RESULT_NAME, align, recipe_of
 from .arguments import ArgumentsError, read_arguments
 
@@ -129,8 +130,8 @@ def _write(root: Path, name: str, rows: Sequence[tuple[Row, EvalResult]]) -> Non
         {"row": row.label, "paper": list(row.paper), "metrics": result.metrics, "error_bars": result.error_bars}
         for row, result in rows
     ]
-    (root / f"{name}.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-    (root / f"{name}.md").write_text(as_markdown(rows), encoding="utf-8")
+    write_text(root / f"{name}.json", json.dumps(table, indent=1) + "\n")
+    write_text(root / f"{name}.md", as_markdown(rows))
 
 
 __all__ = ["GRIDS", "Row", "as_markdown", "run_grid"]

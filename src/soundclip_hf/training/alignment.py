@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from transformers import set_seed
 
 from ..evaluation.results import EvalResult
+from ..files import write_text
 from .aligner import Aligner, load_aligner
 from .arguments import AlignmentArguments, AlignmentTrainingArguments, ArgumentsError, check_extra, read_arguments
 from .checkpoints import claim, last_checkpoint
@@ -85,7 +86,7 @@ def align(settings: AlignmentArguments, training: AlignmentTrainingArguments) ->
     if training.process_index == 0:
         aligner.save(folder)
         result.save(folder / RESULT_NAME)
-        (folder / CURVE_NAME).write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
+        write_text(folder / CURVE_NAME, json.dumps(history, indent=1) + "\n")
     trainer.accelerator.wait_for_everyone()
     return result
 

@@ -4,7 +4,6 @@ import errno
 import hashlib
 import json
 import logging
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
+
+from ..files import replacing, write_text
 
 KEY_NAME, INDEX_NAME = "key.json", "index.json"
 
@@ -126,9 +127,7 @@ def build_cache(
         CacheError: If the disk is full, or too many rows were left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob(f".*.{part}.tmp"):
-        stale.unlink()
-    _write(folder / KEY_NAME, json.dumps(key, indent=2, sort_keys=True, default=str), part)
+    _write(folder / KEY_NAME, json.dumps(key, indent=2, sort_keys=True, default=str))
     bad = sum(_count_bad(path) for path in folder.glob("shard-*.safetensors"))
     for number, chunk in _missing(rows, folder, shard_rows, part, parts):
         found: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -147,7 +146,7 @@ def build_cache(
                 )
         bad += left_out
         tensors = dict(zip(("rows", "audio_embeddings", "vision_embeddings"), map(torch.cat, zip(*found))))
-        _save(tensors, folder / _name(number), left_out, part)
+        _save(tensors, folder / _name(number), left_out)
 
 
 def finish_cache(folder: Path) -> None:
@@ -163,7 +162,7 @@ def finish_cache(folder: Path) -> None:
     bad = sum(_count_bad(folder / name) for name in names)
     if not pairs:
         raise CacheError(f"no row of the dataset could be used ({bad} were left out)")
-    _write(folder / INDEX_NAME, json.dumps({"pairs": pairs, "left_out": bad, "shards": names}, indent=2), 0)
+    _write(folder / INDEX_NAME, json.dumps({"pairs": pairs, "left_out": bad, "shards": names}, indent=2))
 
 
 def _missing(rows: Any, folder: Path, shard_rows: int, part: int, parts: int) -> Iterator[tuple[int, Any]]:
@@ -201,16 +200,17 @@ def _name(number: int) -> str:
     return f"shard-{number:06d}.safetensors"
 
 
-def _save(tensors: dict[str, Tensor], path: Path, left_out: int, part: int) -> None:
-    temporary = path.with_name(f".{path.name}.{part}.tmp")
+def _save(tensors: dict[str, Tensor], path: Path, left_out: int) -> None:
+    # Left by a run that was killed; no other process writes this shard.
+    for stale in path.parent.glob(f".{path.name}.*"):
+        stale.unlink()
     needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     try:
         if (free := shutil.disk_usage(path.parent).free) < needed + 2**20:
             raise OSError(errno.ENOSPC, f"{free >> 20} MiB are free, {needed >> 20} MiB are needed")
-        save_file(tensors, temporary, metadata={"left_out": str(left_out)})
-        os.replace(temporary, path)
+        with replacing(path) as partial:
+            save_file(tensors, partial, metadata={"left_out": str(left_out)})
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise CacheError(
             f"the cache cannot be written to {path}: {reason}. Free some space and run again: the existing "
@@ -218,11 +218,9 @@ def _save(tensors: dict[str, Tensor], path: Path, left_out: int, part: int) -> N
         ) from error
 
 
-def _write(path: Path, text: str, part: int) -> None:
-    temporary = path.with_name(f".{path.name}.{part}.tmp")
+def _write(path: Path, text: str) -> None:
     try:
-        temporary.write_text(text + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        write_text(path, text + "\n")
     except OSError as error:
         raise CacheError(f"the cache cannot be written to {path}: {error.strerror}") from error
 

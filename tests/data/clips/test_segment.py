@@ -279,7 +279,7 @@ def test_a_finished_video_is_not_cut_again(tmp_path):
     assert cut(job, out) == first
 
 
-def test_a_full_disk_is_an_error_and_no_reject(tmp_path):
+def test_a_full_disk_is_an_error_and_no_reject(tmp_path, backend):
     source = write_media(
         tmp_path / "a.mp4",
         video="libx264",
@@ -289,8 +289,15 @@ def test_a_full_disk_is_an_error_and_no_reject(tmp_path):
         frames=numbered(7, 10),
         fps=10,
     )
-    assert without_space(2000, cut, Job(str(source), "a"), tmp_path / "out").startswith("OSError: [Errno 27]")
+    job, path = Job(str(source), "a"), os.environ["PATH"]
+    error = without_space(2000, _cut_with_path, path, job, tmp_path / "out", Cutting(backend=backend))
+    assert error.startswith("OSError: [Errno 27]")
     assert not list((tmp_path / "out").iterdir())
+
+
+def _cut_with_path(path, *arguments):
+    os.environ["PATH"] = path  # which has the backend's ffmpeg
+    cut(*arguments)
 
 
 def test_many_videos_in_worker_processes(tmp_path):

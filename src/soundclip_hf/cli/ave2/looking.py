@@ -34,7 +34,7 @@ def stats(
 
         from ...data.ave2.tables import read_batches
         from ...data.stats.statistics import COLUMNS, PAPER, statistics
-        from ...files import replacing
+        from ...files import write_text
 
         counted = statistics(read_batches(table, COLUMNS))
         report = finite(counted.report())
@@ -42,8 +42,7 @@ def stats(
             from ...data.stats.histograms import draw_histograms
 
             numbers = plot.with_suffix(".json")
-            with replacing(numbers) as partial:
-                partial.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            write_text(numbers, json.dumps(report, ensure_ascii=False, indent=1) + "\n")
             # From the file, so that the picture can be drawn again from what was published.
             draw_histograms(json.loads(numbers.read_text(encoding="utf-8")), plot, table.name)
             note(f"histograms in {plot}, their numbers in {numbers}")

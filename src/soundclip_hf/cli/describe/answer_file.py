@@ -1,12 +1,12 @@
 """The `--out` file of a batch: JSON lines that are written one by one and survive a kill at any moment."""
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ...files import InUseError, open_locked, replacing
 from ..output import CliError, json_line
 
 
@@ -27,8 +27,11 @@ class AnswerFile:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: BinaryIO = self._locked(path)
+            # The file itself is locked: a lock beside it would stay behind for each file of answers.
+            self._file: BinaryIO = open_locked(path)
             content = path.read_bytes()
+        except InUseError as error:
+            raise CliError(f"--out {error}") from None
         except OSError as error:
             raise CliError(f"--out {path}: {error.strerror}; choose a file that can be written") from error
         *lines, torn = content.split(b"\n")
@@ -68,15 +71,6 @@ class AnswerFile:
     def close(self) -> None:
         self._file.close()
 
-    def _locked(self, path: Path) -> BinaryIO:
-        file = path.open("ab")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            raise CliError(f"--out {path}: another run is writing to it; wait for it, or choose another file") from None
-        return file
-
     def _parse(self, line: bytes, number: int) -> dict[str, Any]:
         try:
             row = json.loads(line)
@@ -87,13 +81,10 @@ class AnswerFile:
         return row
 
     def _rewrite(self, rows: list[dict[str, Any]]) -> None:
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
-        temporary.unlink(missing_ok=True)
-        replacement = self._locked(temporary)
-        replacement.write(b"".join(json_line(row).encode() + b"\n" for row in rows))
-        replacement.flush()
-        os.fsync(replacement.fileno())
-        os.replace(temporary, self.path)
+        with replacing(self.path, sync=True) as partial:
+            replacement = open_locked(partial)
+            replacement.write(b"".join(json_line(row).encode() + b"\n" for row in rows))
+            replacement.flush()
         self._file.close()
         self._file = replacement
 

@@ -6,12 +6,13 @@ A later run can read the file as its table, to ask about these rows alone.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...extras import require
+from ...files import replacing
 from ..inference.asking import Outcome, Prompt
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class DeadLetters:
         self.count = 0
         self.waiting: list[dict[str, Any]] = []
         self.writer: Any = None
+        self.open = ExitStack()
 
     def __enter__(self) -> DeadLetters:
         return self
@@ -76,28 +78,21 @@ class DeadLetters:
     def __exit__(self, kind: Any, *_: object) -> None:
         if self.path is None:
             return
-        try:
+        with self.open:
             if self.waiting:
                 self._flush()
-            if self.writer is not None:
-                self.writer.close()
-                os.replace(self.partial, self.path)
-            elif kind is None:
-                self.path.unlink(missing_ok=True)
-        finally:
-            self.partial.unlink(missing_ok=True)
-
-    @property
-    def partial(self) -> Path:
-        assert self.path is not None
-        return self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        if self.writer is None and kind is None:
+            self.path.unlink(missing_ok=True)
 
     def _flush(self) -> None:
         import pyarrow
         import pyarrow.parquet
 
         if self.writer is None:
-            self.writer = pyarrow.parquet.ParquetWriter(self.partial, schema(), compression="zstd")
+            assert self.path is not None
+            partial = self.open.enter_context(replacing(self.path))
+            writer = pyarrow.parquet.ParquetWriter(partial, schema(), compression="zstd")
+            self.writer = self.open.enter_context(writer)
         self.writer.write_table(pyarrow.Table.from_pylist(self.waiting, schema=schema()))
         self.waiting = []
 

@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ...files import sha256
 from ..ave2.schema import DIMENSIONS, MAX_SCORE, SOURCES, sample_id
 from ..inference.asking import Question
-from ..inference.media_parts import MediaOptions, content_hash, find_clip, media_parts
+from ..inference.media_parts import MediaOptions, find_clip, media_parts
 from ..inference.strict_json import check_keys, checked_text, first_object, object_schema, type_name
 
 PROMPT_ID = "soundclip-hf/ave2-captions/1"
@@ -149,7 +150,7 @@ class MediaRubric(Rubric):
 def clip_question(instructions: str, clip: Path, options: MediaOptions) -> Question:
     """The question about the frames and the sound of a clip."""
     system = {"role": "system", "content": instructions}
-    key = [system, content_hash(clip), asdict(options)]
+    key = [system, sha256(clip), asdict(options)]
     return Question(key, lambda: [system, {"role": "user", "content": media_parts(clip, options)}], decodes=True)
 
 

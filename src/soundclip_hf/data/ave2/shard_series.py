@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...files import sha256
+from ...files import partial_name, sha256, sync_file
 from .schema import stored
 
 if TYPE_CHECKING:
@@ -176,8 +176,7 @@ class Series:
 
     def _finish(self, full: bool) -> Shard:
         partial, number = self._partial(), len(self.shards)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
+        sync_file(partial)
         size, digests = partial.stat().st_size, (sha256(partial), self.digest.hexdigest())
         shard = Shard(self.kind, self.split, number, self.rows, size, *digests, full)
         os.replace(partial, self.folder / f"{shard.stem}.parquet")
@@ -185,7 +184,7 @@ class Series:
         return shard
 
     def _partial(self) -> Path:
-        return self.folder / f".{self.split}.{os.getpid()}.partial"
+        return partial_name(self.folder / self.split)
 
 
 def row_text(row: Mapping[str, Any]) -> bytes:

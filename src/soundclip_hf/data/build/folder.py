@@ -7,7 +7,6 @@ whole or not at all, so a kill at any moment leaves shards that are done and sha
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -16,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ...files import read_json, sha256, write_json
+from ...files import InUseError, lock_folder, read_json, sha256, write_json
 
 WHOLE = "all"
 CODE_VERSION = f"soundclip-hf {version('soundclip-hf')}"
@@ -142,12 +141,11 @@ class BuildFolder:
         Raises:
             BuildError: Another process of this machine builds here.
         """
-        self.out.mkdir(parents=True, exist_ok=True)
-        with (self.out / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise BuildError(f"{self.out}: another build is running here; wait for it, or stop it") from error
+        try:
+            lock = lock_folder(self.out)
+        except InUseError as error:
+            raise BuildError(f"{self.out}: another build is running here; wait for it, or stop it") from error
+        with lock:
             yield
 
 

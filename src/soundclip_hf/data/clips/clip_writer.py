@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import os
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from typing import Any
 
 import av
 import numpy as np
+
+from ...files import partial_name, sha256
 
 # Below this root mean square a clip counts as silent: -80 dB of full scale, under the noise floor of 16-bit recordings
 # that were made with any microphone.
@@ -70,7 +71,7 @@ class ClipWriter:
 
     def __init__(self, path: Path, video: Any, rate: int, layout: str, seconds: float, fps: Fraction) -> None:
         self.path, self.rate, self.seconds, self.fps = path, rate, seconds, fps
-        self.partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        self.partial = partial_name(path)
         self.wanted = round(seconds * rate)
         self.sound = np.zeros((av.AudioLayout(layout).nb_channels, self.wanted), np.float32)
         self.heard = self.frames = 0
@@ -124,19 +125,11 @@ class ClipWriter:
             self._write_sound()
             with self._writing():
                 self.container.close()
-            content = self.partial.read_bytes()
+            found = sha256(self.partial), self.partial.stat().st_size
             os.replace(self.partial, self.path)
         finally:
             self.discard()
-        return Written(
-            hashlib.sha256(content).hexdigest(),
-            len(content),
-            self.frames,
-            *self.size,
-            self.wanted,
-            self.rate,
-            self.rms,
-        )
+        return Written(*found, self.frames, *self.size, self.wanted, self.rate, self.rms)
 
     def discard(self) -> None:
         """Close and remove what is not finished."""

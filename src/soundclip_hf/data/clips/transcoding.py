@@ -127,7 +127,8 @@ def _with_pyav(source: Source, seconds: float, start: float, encoding: Encoding,
             enough = bool(pipe.read(1))
     finally:
         thread.join()
-        if failure and not enough:
+        # Where the reader stopped with an error, as on a full disk, the pipe broke for that reason, and no other.
+        if failure and not enough and not isinstance(failure[0], BrokenPipeError):
             reason = failure[0].strerror if isinstance(failure[0], av.FFmpegError) else failure[0]
             raise MediaError(f"decode_error: {reason}")
 

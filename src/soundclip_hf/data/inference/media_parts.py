@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import wave
 from dataclasses import dataclass
@@ -56,10 +55,6 @@ def find_clip(folder: str | Path | None, sample_id: str) -> Path:
     if path.name != f"{sample_id}.mp4" or not path.is_file():
         raise ValueError(f"there is no {sample_id}.mp4 in {folder}")
     return path
-
-
-def content_hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def media_parts(path: Path, options: MediaOptions) -> list[dict[str, Any]]:
@@ -122,4 +117,4 @@ def _wav(waveform: np.ndarray, rate: int) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-__all__ = ["MediaOptions", "content_hash", "estimate_tokens", "find_clip", "media_parts"]
+__all__ = ["MediaOptions", "estimate_tokens", "find_clip", "media_parts"]

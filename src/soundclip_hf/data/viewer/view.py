@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ...files import replacing_folder
 from ..ave2.schema import DIMENSIONS, REASONS, SCORES, SEGMENT_TYPES, SOURCES
 from ..ave2.tables import read_rows
 from .clips import extracted, linked, parquet_with_clips
@@ -63,19 +63,12 @@ def write_page(
         raise ValueError(f"{table}: has no rows")
     limited = next(source, None) is not None
     ids = {row["sample_id"] for row in rows}
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial.mkdir()
-    try:
+    with replacing_folder(target) as partial:
         links = _links(Path(table), None if media is None else Path(media), target, partial, ids, progress)
         chunks = _write_rows(rows, links, partial / "rows")
         made = {"rows": len(rows), "clips": sum(row["sample_id"] in links for row in rows), "limited": limited}
         _write_index(partial, title or Path(table).name, chunks, made)
-        if target.exists():
-            target.rmdir()
-        os.replace(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return made
 
 
