@@ -1,4 +1,4 @@
-"""The alignment loss of appendix F.4 and the others of Table 7: paired features in, a scalar out, computed in fp32."""
+"""The alignment loss of appendix F.4 and the other losses of Table 7, computed in float32."""
 
 from typing import Any
 

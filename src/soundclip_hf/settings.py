@@ -1,4 +1,4 @@
-"""Settings read from YAML in; a dataclass out, or an error that names the setting and the nearest known one."""
+"""Reads settings from YAML into dataclasses; an unknown name is an error that names the nearest known one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`soundclip align`: clips with sound in; an adapter for a LLaVA, and its measured retrieval, out."""
+"""`soundclip align`: train the projector of an adapter on clips with sound, and measure its retrieval."""
 
 import sys
 from contextlib import redirect_stdout

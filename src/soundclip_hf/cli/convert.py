@@ -1,4 +1,4 @@
-"""`soundclip convert`: the file of an encoder's original weights in; a checked safetensors folder out."""
+"""`soundclip convert`: convert an encoder's original weights to a safetensors folder, and check it."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Model names and options of a command line in; a dual encoder and its processor out."""
+"""Loads the dual encoder that the options of a command name, with its processor."""
 
 import hashlib
 import json

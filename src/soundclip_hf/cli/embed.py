@@ -1,4 +1,4 @@
-"""`soundclip embed`: clips, sounds and pictures in; a safetensors file of their vectors out."""
+"""`soundclip embed`: write the vectors of clips, sounds and pictures to a safetensors file."""
 
 import shutil
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""`soundclip index`: a folder of media in; an index of their vectors, kept up to date, out."""
+"""`soundclip index`: keep an index of the vectors of a folder's media files up to date."""
 
 from contextlib import closing
 from pathlib import Path

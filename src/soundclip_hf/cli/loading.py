@@ -1,4 +1,4 @@
-"""Model names and options of a command line in; a model and a processor that fit together out."""
+"""Loads the model that the options of a command name, with a processor that fits it."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""`soundclip search`: a sound in, the frames that go with it out; or a picture in, the sounds out."""
+"""`soundclip search`: find the pictures that go with a sound, or the sounds that go with a picture."""
 
 import sys
 from enum import StrEnum

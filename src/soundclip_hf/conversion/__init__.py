@@ -1,4 +1,4 @@
-"""Original checkpoints in, our models and feature extractors out, and back."""
+"""Converts original checkpoints to our models and feature extractors, and back."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is known of an encoder's original and of one conversion in; the README of the converted folder out."""
+"""Writes the README of a converted folder from what is known of the encoder and of the conversion."""
 
 from dataclasses import dataclass
 from importlib.metadata import version

@@ -1,4 +1,4 @@
-"""Files of original checkpoints in, state dicts out; nothing in a file is run."""
+"""Reads the files of original checkpoints as state dicts; no code in a file is run."""
 
 import os
 import pickle

@@ -1,4 +1,4 @@
-"""A folder that was just written and the original it was made of in; what was found of it out."""
+"""Checks a folder that was just written against the original checkpoint that it was converted from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

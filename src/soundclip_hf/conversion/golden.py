@@ -1,4 +1,4 @@
-"""A folder of golden vectors in; an encoder's generated weights, reference outputs and comparisons with them out."""
+"""Reads golden vectors: an encoder's generated weights and its reference outputs, to compare with."""
 
 import importlib.util
 import json

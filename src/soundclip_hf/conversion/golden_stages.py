@@ -1,4 +1,4 @@
-"""An encoder and its golden vectors in; a comparison per stage out: front end, blocks, embedding."""
+"""Compares an encoder with its golden vectors stage by stage: front end, blocks, embedding."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""A converted model and the file that it came from in; what is bitwise the same in both out."""
+"""Compares a converted model bit for bit with the checkpoint that it was converted from."""
 
 import re
 from collections.abc import Mapping

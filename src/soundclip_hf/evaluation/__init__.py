@@ -1,1 +1,1 @@
-"""What a model is worth: embeddings or answers in; numbers with their uncertainty out."""
+"""Measures models: numbers with their uncertainty, from embeddings or answers."""

@@ -1,4 +1,4 @@
-"""Retrieval as in the paper's appendix E: paired embeddings in; ranks, Top-k and their uncertainty, both ways, out."""
+"""Retrieval as in the paper's appendix E: ranks and Top-k of paired embeddings, in both directions, with intervals."""
 
 from dataclasses import asdict, dataclass
 from typing import Any

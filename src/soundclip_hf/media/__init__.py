@@ -1,4 +1,4 @@
-"""Media files, URLs, bytes and arrays in; mono float32 waveforms at the rate asked for, and upright RGB pictures, out.
+"""Reads media files, URLs, bytes and arrays as mono float32 waveforms and upright RGB pictures.
 
 PyAV decodes and soxr resamples. Each call opens its decoder and closes it before it returns, so that a forked process
 inherits none.

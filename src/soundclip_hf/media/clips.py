@@ -1,4 +1,4 @@
-"""A media file in; its sound and its frames, on one clock, out."""
+"""Reads a media file's sound and frames, on one clock."""
 
 from __future__ import annotations
 

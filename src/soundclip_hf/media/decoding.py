@@ -1,4 +1,4 @@
-"""An open container in; its whole sound, and a table of its frames, out. No duration in the file has to be right."""
+"""Decodes a container's whole sound and a table of its frames. No duration in the file has to be right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A decoded file's table of frames in; the frames that are asked for, as upright RGB pictures, out."""
+"""Decodes the frames that are asked for as upright RGB pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A local path or bytes in; an open container out. Every media file that the package reads is opened here."""
+"""Opens local paths and bytes as containers. Every media file that the package reads is opened here."""
 
 from __future__ import annotations
 

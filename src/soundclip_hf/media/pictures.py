@@ -1,4 +1,4 @@
-"""Any kind of picture in (file, URL, bytes, base64 text, array, PIL image); one upright 8-bit RGB picture out."""
+"""Reads any kind of picture (file, URL, bytes, base64 text, array, PIL image) as an upright 8-bit RGB picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any kind of sound in (file, URL, bytes, array, tensor, dict, decoder); one mono float32 waveform out."""
+"""Reads any kind of sound (file, URL, bytes, array, tensor, dict, decoder) as a mono float32 waveform."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A path, a URL or bytes in; a local path or bytes, and a name for messages, out."""
+"""Resolves a path, a URL or bytes to a local path or bytes, and to a name for messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An http(s) URL in; its bytes out."""
+"""Fetches the bytes of an http(s) URL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays of samples in; checked, mono, resampled float32 waveforms out."""
+"""Checks arrays of samples, and mixes and resamples them to mono float32 waveforms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SoundClip: an audio encoder aligned to a CLIP vision tower; sounds and pictures in, vectors of one space out."""
+"""SoundClip: an audio encoder aligned to a CLIP vision tower, which embeds sounds and pictures in one space."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""SoundLlava: LLaVA-1.5 and LLaVA-1.6 whose visual tokens carry a sound; pictures, sounds and ids in, text out."""
+"""SoundLlava: LLaVA-1.5 and LLaVA-1.6 whose visual tokens carry a sound."""
 
 import inspect
 import math

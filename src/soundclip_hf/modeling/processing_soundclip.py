@@ -1,4 +1,4 @@
-"""Sounds, images and clips in; the tensors of `SoundClipModel` out."""
+"""Processor of `SoundClipModel`: sounds, images and clips to tensors."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Images, sounds and text in; the tensors of `SoundLlavaForConditionalGeneration` out."""
+"""Processor of `SoundLlavaForConditionalGeneration`: images, sounds and text to tensors."""
 
 from collections.abc import Sequence
 from typing import Any

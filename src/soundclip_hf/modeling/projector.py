@@ -1,4 +1,4 @@
-"""Audio embedding `z_a` in, a vector `f_a` of the vision tower's width out: projected, raw, or between the two."""
+"""The alignment of an audio embedding `z_a` with the vision tower's space: projected, raw, or between the two."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""Sounds in, features of an audio encoder out: what both processors do with a sound."""
+"""Turns sounds into the features of an audio encoder, for both processors."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""A folder of AVE-2 shards in; its dataset card, with subsets, statistics and conditions of use, out."""
+"""Writes the dataset card of a folder of AVE-2 shards: subsets, statistics and conditions of use."""
 
 from __future__ import annotations
 

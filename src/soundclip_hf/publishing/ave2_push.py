@@ -1,4 +1,4 @@
-"""A folder of AVE-2 shards in; a data set on a Hub, changed in one commit, out.
+"""Pushes a folder of AVE-2 shards to a data set on a Hub in one commit.
 
 Files are uploaded first and shown together, so that who loads the data set meanwhile gets the old or the new one, never
 a mixture. What is on the Hub with the same hash is not sent again, also after a run that was stopped.

@@ -1,4 +1,4 @@
-"""Media files and a dual encoder in; one vector per sound and per picture out, in the order of the files."""
+"""Embeds media files with a dual encoder: one vector per sound and per picture, in the order of the files."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours by cosine: queries and stored vectors in, the best k rows of each query out."""
+"""Exact nearest neighbours by cosine: the best k stored vectors for each query."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple

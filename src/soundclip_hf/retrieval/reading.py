@@ -1,4 +1,4 @@
-"""Media files in; their sounds and pictures out, with what tells later whether a file has changed."""
+"""Reads the sounds and pictures of media files, and what tells later whether a file has changed."""
 
 import hashlib
 import os

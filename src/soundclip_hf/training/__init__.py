@@ -1,1 +1,1 @@
-"""Training: pairs of sounds and pictures in; the projector of an adapter out. Needs the extra `train`."""
+"""Training of an adapter's projector on pairs of sounds and pictures. Needs the extra `train`."""

@@ -1,4 +1,4 @@
-"""The grids of the paper's Tables 7 to 10: settings in; an adapter for each row and a table of results out."""
+"""Runs the grids of the paper's Tables 7 to 10: an adapter for each row, and a table of results."""
 
 import json
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""A LLaVA and an audio encoder in; a dual encoder with a new projector, and after training the adapter, out."""
+"""Builds the dual encoder of a LLaVA and an audio encoder with a new projector, and saves the adapter."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Alignment of an audio encoder with a LLaVA's visual space: settings in; an adapter and its retrieval results out.
+"""Aligns an audio encoder with a LLaVA's visual space: trains the projector and measures retrieval.
 
 `accelerate launch -m soundclip_hf.training.alignment --config align/whisperclip …` runs it on several devices.
 """

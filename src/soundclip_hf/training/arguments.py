@@ -1,4 +1,4 @@
-"""A YAML file and a command line in; the settings of an alignment run out. A typo is an error with the nearest name."""
+"""Settings of an alignment run, from a YAML file and a command line. A typo is an error with the nearest name."""
 
 from argparse import ArgumentError
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Pairs in; the tensors of a batch out. A pair that cannot be read is logged, counted and left out."""
+"""Makes batches of tensors from pairs. A pair that cannot be read is logged, counted and left out."""
 
 import logging
 from collections.abc import Sequence

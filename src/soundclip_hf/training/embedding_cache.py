@@ -1,4 +1,4 @@
-"""Pairs in; their embeddings out, computed once, stored in safetensors shards and memory-mapped as batches."""
+"""Computes the embeddings of pairs once and stores them in safetensors shards, which are memory-mapped."""
 
 import errno
 import hashlib

@@ -1,4 +1,4 @@
-"""A dataset with sounds and pictures, or a folder of clips, in; rows that name the sources of one pair out."""
+"""Opens a dataset with sounds and pictures, or a folder of clips, as rows that name the sources of each pair."""
 
 import hashlib
 import itertools

@@ -1,4 +1,4 @@
-"""Batches of pairs, cached or not, in; a projector trained by transformers' `Trainer` out."""
+"""Trains a projector on batches of pairs, cached or not, with transformers' `Trainer`."""
 
 import logging
 from typing import Any

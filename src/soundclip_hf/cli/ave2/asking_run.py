@@ -1,4 +1,4 @@
-"""What the commands that ask a model share: a table in; a table, a summary and dead letters out."""
+"""What the commands that ask a model share: the run over a table, its summary and its file of dead letters."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator

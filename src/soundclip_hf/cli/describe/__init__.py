@@ -1,4 +1,4 @@
-"""`soundclip describe`: clips, pictures and sounds in; what a LLaVA that hears them answers out."""
+"""`soundclip describe`: ask a LLaVA that hears about clips, pictures and sounds."""
 
 import sys
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Items and a loaded model in; one row per item out, in their order, an `answer` or an `error` in each."""
+"""Answers the questions about items with a loaded model: one row per item, in order, with `answer` or `error`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

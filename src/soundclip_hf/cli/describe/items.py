@@ -1,4 +1,4 @@
-"""What to describe: files of a command line, or lines of a manifest, in; one `Item` per question out."""
+"""Finds what to describe: reads the files of a command line, or the lines of a manifest, as `Item`s."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""An item's files in; its picture, its sound and the conversation about them out."""
+"""Opens the files of an item: its picture, its sound, and the conversation about them."""
 
 from dataclasses import dataclass
 from typing import Any

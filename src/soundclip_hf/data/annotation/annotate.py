@@ -1,4 +1,4 @@
-"""Rows without captions in; rows with captions, written by models that see or hear, out."""
+"""Adds captions, written by models that see or hear, to rows without captions."""
 
 from __future__ import annotations
 

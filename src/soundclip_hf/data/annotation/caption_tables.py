@@ -1,4 +1,4 @@
-"""A table of the user's own captions in; rows with these captions out."""
+"""Adds the captions of a table of the user's own to rows."""
 
 from __future__ import annotations
 

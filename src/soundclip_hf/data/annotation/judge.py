@@ -1,4 +1,4 @@
-"""Rows in; rows with scores, reasons, lists of sound sources and the judge's provenance out.
+"""Adds scores, reasons, lists of sound sources and the judge's provenance to rows.
 
 A judgement that fails is null: no score is ever made up. A question that was answered before is not asked again.
 """

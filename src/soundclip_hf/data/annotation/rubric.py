@@ -1,4 +1,4 @@
-"""The prompts of the judge: evidence about one clip in, messages out; an answer in, columns out.
+"""The prompts of the judge: messages from the evidence about one clip, and columns from the answer.
 
 The five dimensions and the three lists are the paper's (section 2). The authors' prompts were never published. The
 instructions are our own, so scores are not comparable to the authors' until agreement has been measured.

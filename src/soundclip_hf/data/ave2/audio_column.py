@@ -1,4 +1,4 @@
-"""A data set with clips in; the same with a column of their sound, read from the same bytes, out. Needs `datasets`.
+"""Adds a column of sound to a data set of clips, decoded from the same bytes. Needs `datasets`.
 
 `datasets` decodes sound with torchcodec, which needs FFmpeg on the machine. Here PyAV does it, which brings its own.
 """

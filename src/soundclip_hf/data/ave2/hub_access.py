@@ -1,4 +1,4 @@
-"""What a Hub answers in; what it means and how to mend it, in one sentence, out."""
+"""Turns the errors of a Hub into one sentence that says what is wrong and how to fix it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder or a Hub repository of shards in; subsets of it as data sets out, without copies of any row.
+"""Loads a folder or Hub repository of shards, and subsets of it, as data sets. No row is copied.
 
 A dataset card says the same with `configs:`, so that `load_dataset("org/ave2", "filtered")` gives the rows of
 `Ave2("org/ave2").subset("filtered")`. Needs the `data` extra.

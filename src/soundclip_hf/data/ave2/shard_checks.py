@@ -1,4 +1,4 @@
-"""A published data set in; whether its shards still are what its manifest says, out."""
+"""Checks whether the shards of a published data set still are what its manifest says."""
 
 from __future__ import annotations
 

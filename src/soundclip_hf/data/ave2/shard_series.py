@@ -1,4 +1,4 @@
-"""Rows of one split in; its shards, one after the other, as Parquet files of bounded row groups out."""
+"""Writes the rows of one split as a series of shards: Parquet files of bounded row groups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finished shards in, wherever a run was stopped; all of them in place at once, and their manifest, out."""
+"""Collects finished shards, also over runs that were stopped, and puts all of them in place with their manifest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of AVE-2 and their clips in; a folder for a Hub out: media-free Parquet, Parquet with clips, and a manifest.
+"""Writes rows of AVE-2 and their clips as a folder for a Hub: Parquet without and with clips, and a manifest.
 
 `data/<split>-00000-of-0000N.parquet` has every row; `media/<split>-…` the rows whose clip is there, with the clip's
 bytes, once, in the column `video`. `manifest.json` names every shard with its hash; it is written last.

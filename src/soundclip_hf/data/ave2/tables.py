@@ -1,4 +1,4 @@
-"""Files of AVE-2 rows in, Parquet or JSON; rows or columns, a batch at a time, out. Needs the `data` extra."""
+"""Reads and writes files of AVE-2 rows, Parquet or JSON, a batch at a time. Needs the `data` extra."""
 
 from __future__ import annotations
 

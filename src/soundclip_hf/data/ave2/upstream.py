@@ -1,4 +1,4 @@
-"""The authors' JSON shards of AVE-2 in, rows of our schema out; columns that we do not know travel in `extra`."""
+"""Reads the authors' JSON shards of AVE-2 as rows of our schema; unknown columns are kept in `extra`."""
 
 from __future__ import annotations
 

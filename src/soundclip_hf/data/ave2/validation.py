@@ -1,4 +1,4 @@
-"""Rows of AVE-2 in, every bad one out with all its reasons; nothing is mended and nothing stops at the first fault."""
+"""Finds every bad row of AVE-2, with all reasons; it corrects nothing and does not stop at the first fault."""
 
 from __future__ import annotations
 

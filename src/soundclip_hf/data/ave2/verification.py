@@ -1,4 +1,4 @@
-"""A table of AVE-2, and its clips, in; whether counts, hashes, splits and provenance hold together, out."""
+"""Checks a table of AVE-2 and its clips: counts, hashes, splits and provenance."""
 
 from __future__ import annotations
 

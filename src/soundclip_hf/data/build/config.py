@@ -1,4 +1,4 @@
-"""The YAML file of `build` in; its settings, one dataclass per stage, out."""
+"""Reads the YAML file of a build: one dataclass of settings for each stage."""
 
 from __future__ import annotations
 

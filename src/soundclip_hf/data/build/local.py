@@ -1,4 +1,4 @@
-"""A configuration in; a data set, stage by stage, out. It can be killed at any moment and goes on where it was."""
+"""Runs the stages of a build on this machine. A run that was killed at any moment can be continued."""
 
 from __future__ import annotations
 

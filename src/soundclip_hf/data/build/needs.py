@@ -1,4 +1,4 @@
-"""A configuration of a build in; one error that names the packages and programs that this machine lacks for it, out."""
+"""Names in one error the packages and programs that this machine lacks for a build."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Videos in, the shards that a build makes of them out: those of an earlier plan stay, new videos get new shards."""
+"""Plans the shards of a build from its videos: shards of an earlier plan stay, new videos get new shards."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Long videos in, clips of three seconds out, exact to the frame and to the sample."""
+"""Cuts long videos into clips of three seconds, exact to the frame and to the sample."""

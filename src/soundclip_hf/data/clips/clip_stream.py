@@ -1,4 +1,4 @@
-"""The stream of one video in; its clips as files, and why others were rejected, out."""
+"""Writes the clips of one video while its stream is read, and records why others were rejected."""
 
 from __future__ import annotations
 

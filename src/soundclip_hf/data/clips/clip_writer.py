@@ -1,4 +1,4 @@
-"""The stream of `transcoding` in, one mp4 file per clip out; video packets are copied, sound is cut to the sample."""
+"""Writes one mp4 file for each clip of a stream: packets of video are copied, sound is cut to the sample."""
 
 from __future__ import annotations
 

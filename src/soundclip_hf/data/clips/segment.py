@@ -1,4 +1,4 @@
-"""Long videos in; clips of 3 seconds, exact to a frame and to a sample, and a record of what was rejected and why, out.
+"""Cuts long videos into clips of 3 seconds, and records which clips were rejected and why.
 
 One pass per video: it is decoded and encoded once, and the encoded frames are handed out to the clips. Paper, section
 2.1 (A); the original size, frame rate and sampling rate stay.

@@ -1,4 +1,4 @@
-"""A video file in; one stream of H.264 and PCM out, with a keyframe wherever a clip begins.
+"""Transcodes a video to one stream of H.264 and PCM, with a keyframe wherever a clip begins.
 
 The file is decoded and encoded once, by ffmpeg or by PyAV, into a NUT stream on a pipe: exact timestamps that start at
 the asked moment, frames upright and of even size, sound without gaps.

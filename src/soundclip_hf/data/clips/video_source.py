@@ -1,4 +1,4 @@
-"""A video file's header and first frames in; what it takes to decode it, and how its clips will be encoded, out."""
+"""Reads a video's header and first frames: what is needed to decode it, and how its clips are encoded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows in; for each row, in order, what a model answers about it, out.
+"""Asks a model about rows, and returns the answers in the order of the rows.
 
 Many rows are asked about at a time. A question that was answered before is not asked again, an answer that does not fit
 gets one more turn, and a failure is an outcome like others: it never stops the other rows.

@@ -1,4 +1,4 @@
-"""Messages in, the text of an answer out, from any server with OpenAI's chat completions API."""
+"""A client for any server with OpenAI's chat completions API: it sends messages and returns the answer's text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file of a clip in; its frames and its sound, as parts of a chat message, out."""
+"""Turns the file of a clip into parts of a chat message: its frames and its sound."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text of an answer in; the JSON object that was asked for, or the reason why the answer cannot be used, out."""
+"""Reads the JSON object that was asked for from the text of an answer, or says why the answer cannot be used."""
 
 from __future__ import annotations
 

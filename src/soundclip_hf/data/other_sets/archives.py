@@ -1,4 +1,4 @@
-"""Tar archives of clips in, the clips of a manifest out, one by one; what is damaged is named, and skipped.
+"""Reads the clips of a manifest from tar archives, one by one; what is damaged is named and skipped.
 
 Large sets come so, such as VGGSound's twenty parts of which one is known to be cut off. Nothing is unpacked.
 """

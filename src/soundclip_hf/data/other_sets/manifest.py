@@ -1,4 +1,4 @@
-"""A list of excerpts of videos in, the same list with the files that a user has, and a report on what is missing, out.
+"""A list of excerpts of videos: finds the files that a user has, and reports what is missing.
 
 Nothing is fetched: media come from a folder that the user names.
 """

@@ -1,4 +1,4 @@
-"""Any table of excerpts (CSV, TSV, JSON, JSON Lines, Parquet) in, an `AVManifest` out, and back to JSON Lines."""
+"""Reads any table of excerpts (CSV, TSV, JSON, JSON Lines, Parquet) as an `AVManifest`, and writes JSON Lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of other audio-visual data sets in, an `AVManifest` out; each reader is as thin as its table allows.
+"""Reads the tables of other audio-visual data sets as an `AVManifest`.
 
 Only tables are read here. `AVManifest.resolve` finds the media that a user has.
 """

@@ -1,4 +1,4 @@
-"""TVSum's MATLAB file in, its videos as an `AVManifest`, and the importance of their frames, out. Needs h5py."""
+"""Reads TVSum's MATLAB file: its videos as an `AVManifest`, and the importance of their frames. Needs h5py."""
 
 from __future__ import annotations
 

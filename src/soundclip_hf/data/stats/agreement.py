@@ -1,4 +1,4 @@
-"""Two or more ratings of the same rows in; kappa, alpha and exact agreement, with intervals, out.
+"""Measures the agreement of two or more raters: kappa, alpha and exact agreement, with intervals.
 
 Scores are ordinal (0 to 10). The paper reports "Cohen's kappa > 0.82 across all dimensions" (section 2.3) without
 saying which kappa: all three weightings are given here, as they can differ a lot.

@@ -1,4 +1,4 @@
-"""Ratings of the same rows by any number of raters, with gaps, in; Krippendorff's alpha and intervals out."""
+"""Krippendorff's alpha, with intervals, of any number of raters who need not have rated every row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A report of `statistics` in, a picture of the score histograms out. Needs the `plots` extra."""
+"""Draws the score histograms of a report of `statistics`. Needs the `plots` extra."""
 
 from __future__ import annotations
 

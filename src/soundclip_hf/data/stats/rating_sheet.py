@@ -1,4 +1,4 @@
-"""A judged table in, a sheet for people to rate a sample of it out; and filled sheets, as rows for `agreement`, in."""
+"""Writes a sheet for people to rate a sample of a judged table, and reads filled sheets for `agreement`."""
 
 from __future__ import annotations
 

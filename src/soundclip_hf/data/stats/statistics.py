@@ -1,4 +1,4 @@
-"""AVE-2 tables in; the numbers of the paper's sections 2 and D.2 and of Table 16, with the paper's beside them, out."""
+"""Counts AVE-2 tables: the numbers of the paper's sections 2 and D.2 and of Table 16, beside the paper's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the clips of a page come from: a folder of files, to link to, or the bytes in Parquet, to write out."""
+"""Finds the clips of a page: files to link to, or bytes in Parquet, which are written to files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table of AVE-2, and its clips, in; a page to look at them, which needs no server and no network, out."""
+"""Writes a page to look through a table of AVE-2 and its clips; it needs no server and no network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one interface of every audio encoder: features of one or several windows in, one embedding per sound out."""
+"""The base class of every audio encoder: one embedding for each sound, of one or several windows of features."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""The id or folder of an audio encoder in; its configuration, model and feature extractor out."""
+"""Opens an audio encoder by its id or folder: its configuration, model and feature extractor."""
 
 import os
 from typing import Any

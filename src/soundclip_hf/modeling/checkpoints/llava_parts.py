@@ -1,4 +1,4 @@
-"""A LLaVA (repository or processor) and a feature extractor in; the fields of `SoundLlavaProcessor` out."""
+"""Builds the fields of `SoundLlavaProcessor` from a LLaVA and a feature extractor."""
 
 import os
 from typing import Any

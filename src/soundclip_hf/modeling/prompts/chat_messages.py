@@ -1,4 +1,4 @@
-"""Conversations with image, audio and video parts in; conversations of image and text parts, and their slots, out.
+"""Rewrites conversations with image, audio and video parts as conversations of images and text, and finds their slots.
 
 The chat template of the base model then renders them, so that a prompt without sound is the same as the base model's.
 """

@@ -1,4 +1,4 @@
-"""Slots and hidden states in, visual tokens of the language model out: Algorithm 1, the projector, LLaVA's layout."""
+"""Makes the visual tokens of slots from hidden states: Algorithm 1, the projector, LLaVA's layout."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

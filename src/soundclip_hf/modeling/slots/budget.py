@@ -1,4 +1,4 @@
-"""Paired slots in; slots with geometry, patch budget and number of tokens out: one count for processor and model."""
+"""Settles geometry, patch budget and number of tokens of each slot, for processor and model alike."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Which sound belongs to which image: sounds and numbers of images in, the slots of each sample out."""
+"""Pairs sounds with images: the slots of each sample."""
 
 from collections.abc import Sequence
 from numbers import Number

@@ -1,4 +1,4 @@
-"""Rows of clips in, the same rows with captions of what is seen and heard out."""
+"""The stage that adds captions of what is seen and heard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Captioned rows in, the same rows with the scores of a rubric out."""
+"""The stage that adds the scores of a rubric to captioned rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The published folder in, a commit on a Hub out."""
+"""The stage that pushes the published folder to a Hub in one commit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Videos in, the rows of their clips out; the clips themselves lie in one folder of the build."""
+"""The stage that cuts videos into clips; the clips are in one folder of the build."""
 
 from __future__ import annotations
 

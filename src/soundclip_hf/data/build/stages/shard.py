@@ -1,4 +1,4 @@
-"""Rows of all shards in, the folder that is published out."""
+"""The stage that writes the rows of all shards as the folder that is published."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judged rows in, those of a subset out, each with the split of its video."""
+"""The stage that keeps the rows of a subset, each with the split of its video."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sound at 44.1 kHz in, framed waveforms in int16 units for `AudioClipModel` out."""
+"""Feature extractor of `AudioClipModel`: framed waveforms at 44.1 kHz, in int16 units."""
 
 from collections.abc import Sequence
 from typing import Any

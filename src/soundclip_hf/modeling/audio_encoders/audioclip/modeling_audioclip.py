@@ -1,4 +1,4 @@
-"""AudioCLIP's audio head (ESResNeXt-FBSP): waveforms in, an embedding beside CLIP RN50's out."""
+"""AudioCLIP's audio head (ESResNeXt-FBSP): embeds waveforms beside CLIP RN50's images."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Sound at 48 kHz in, log-mel windows of ten seconds for `SoundClapModel` out."""
+"""Feature extractor of `SoundClapModel`: log-mel windows of ten seconds at 48 kHz."""
 
 from collections.abc import Sequence
 from typing import Any

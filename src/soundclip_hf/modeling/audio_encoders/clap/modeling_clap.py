@@ -1,4 +1,4 @@
-"""CLAP of LAION: log-mel windows of ten seconds in, HTSAT's projected embedding out."""
+"""CLAP of LAION: HTSAT's projected embedding of log-mel windows of ten seconds."""
 
 from typing import Any
 

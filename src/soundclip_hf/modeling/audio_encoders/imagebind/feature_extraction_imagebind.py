@@ -1,4 +1,4 @@
-"""Sound at 16 kHz in, normalised Kaldi filter banks of three clips for `ImageBindAudioModel` out."""
+"""Feature extractor of `ImageBindAudioModel`: normalised Kaldi filter banks of three clips at 16 kHz."""
 
 import warnings
 from collections.abc import Sequence

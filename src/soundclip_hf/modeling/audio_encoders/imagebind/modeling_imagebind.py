@@ -1,4 +1,4 @@
-"""ImageBind's audio trunk: Kaldi filter banks of three clips in, the mean of their embeddings out."""
+"""ImageBind's audio trunk: the mean embedding of the Kaldi filter banks of three clips."""
 
 import math
 from typing import Any

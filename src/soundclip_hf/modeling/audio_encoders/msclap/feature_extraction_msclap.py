@@ -1,4 +1,4 @@
-"""Sound at 44.1 kHz in, log-mel windows of seven seconds for `MsClapModel` out."""
+"""Feature extractor of `MsClapModel`: log-mel windows of seven seconds at 44.1 kHz."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""CLAP of Microsoft (2023): log-mel windows of seven seconds in, HTSAT's projected embedding out."""
+"""CLAP of Microsoft (2023): HTSAT's projected embedding of log-mel windows of seven seconds."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn

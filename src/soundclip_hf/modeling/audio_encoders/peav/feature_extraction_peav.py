@@ -1,4 +1,4 @@
-"""Sound at 48 kHz in, the same sound in frames of 40 ms for `PeAvAudioModel` out."""
+"""Feature extractor of `PeAvAudioModel`: sound at 48 kHz in frames of 40 ms."""
 
 from collections.abc import Sequence
 from typing import Any

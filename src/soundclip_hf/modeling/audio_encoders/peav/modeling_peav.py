@@ -1,4 +1,4 @@
-"""PE-AV's audio encoder: sound in frames of 40 ms in, the embedding of its audio-text contrastive head out."""
+"""PE-AV's audio encoder: the embedding of its audio-text contrastive head, from frames of 40 ms."""
 
 from typing import Any
 

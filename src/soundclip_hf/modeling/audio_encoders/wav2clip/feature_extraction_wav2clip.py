@@ -1,4 +1,4 @@
-"""Sound at 16 kHz in, normalised log power spectrograms for `Wav2ClipModel` out."""
+"""Feature extractor of `Wav2ClipModel`: normalised log power spectrograms at 16 kHz."""
 
 from collections.abc import Sequence
 from typing import Any, Literal

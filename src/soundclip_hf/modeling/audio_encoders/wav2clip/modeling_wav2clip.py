@@ -1,4 +1,4 @@
-"""Wav2CLIP: normalised log spectrograms in, an embedding beside CLIP ViT-B/32's out."""
+"""Wav2CLIP: embeds normalised log spectrograms beside CLIP ViT-B/32's images."""
 
 from typing import Any
 

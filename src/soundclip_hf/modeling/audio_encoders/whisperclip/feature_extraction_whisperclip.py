@@ -1,4 +1,4 @@
-"""Sound at 16 kHz in, log-mel windows for `WhisperClipModel` out."""
+"""Feature extractor of `WhisperClipModel`: log-mel windows at 16 kHz."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""WhisperCLIP: log-mel windows in, a fusion of several layers of Whisper's encoder, averaged over time, out."""
+"""WhisperCLIP: several layers of Whisper's encoder, fused and averaged over time."""
 
 from typing import Any
 
