@@ -69,7 +69,7 @@ class SeededSampling(LogitsProcessor):
         self.temperature = temperature
         self.generators = [torch.Generator().manual_seed(seed) for _ in range(rows)]
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         noise = [torch.empty(scores.shape[1]).exponential_(generator=g).log() for g in self.generators]
         return scores.float() / self.temperature - torch.stack(noise).to(scores.device)
 

@@ -152,7 +152,7 @@ class AudioEncoderPreTrainedModel(PreTrainedModel):
         output = self.encode_windows(features, mask, **kwargs)
         if isinstance(output, Tensor):
             output = BaseModelOutputWithPooling(pooler_output=output)
-        output.pooler_output = _mean_over_windows(output.pooler_output, real, batch)  # type: ignore[arg-type]
+        output.pooler_output = _mean_over_windows(output.pooler_output, real, batch)
         return output
 
     def _fold_windows(self, features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None, int]:

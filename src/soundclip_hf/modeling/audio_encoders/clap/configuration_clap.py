@@ -54,7 +54,7 @@ class SoundClapConfig(ClapAudioConfig):
 def _audio_fields(values: dict[str, Any]) -> dict[str, Any]:
     if values.get("model_type") == ClapConfig.model_type:
         # The whole model's configuration hands its projection on to both towers.
-        values = ClapConfig.from_dict(values).audio_config.to_dict()  # type: ignore[union-attr]
+        values = ClapConfig.from_dict(values).audio_config.to_dict()
     return {name: value for name, value in values.items() if name not in _NOT_OURS}
 
 

@@ -33,7 +33,7 @@ class PeAvAudioConfig(PeAudioEncoderConfig):
     @property
     def hop_length(self) -> int:
         """Samples of one frame (1920: 40 ms)."""
-        return self.dac_config.hop_length  # type: ignore[union-attr]
+        return self.dac_config.hop_length
 
     @classmethod
     def get_config_dict(

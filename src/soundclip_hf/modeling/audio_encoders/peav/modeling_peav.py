@@ -80,7 +80,7 @@ class PeAvAudioModel(AudioEncoderPreTrainedModel):
         rows = [(lengths == length).nonzero()[:, 0] for length in groups]
         parts = [self._encode(features[row, :length]).pooler_output for row, length in zip(rows, groups)]
         order = torch.cat(rows).argsort()
-        return BaseModelOutputWithPooling(pooler_output=torch.cat(parts)[order])  # type: ignore[arg-type]
+        return BaseModelOutputWithPooling(pooler_output=torch.cat(parts)[order])
 
     def _encode(self, features: Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
         output = self.audio_encoder(features.flatten(1)[:, None].to(self.dtype), **kwargs)
