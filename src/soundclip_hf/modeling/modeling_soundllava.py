@@ -12,6 +12,7 @@ from transformers import (
     AutoModel,
     AutoModelForImageTextToText,
     AutoModelForMultimodalLM,
+    GenerationConfig,
     LlavaForConditionalGeneration,
     LlavaModel,
     LlavaPreTrainedModel,
@@ -32,7 +33,7 @@ from .slots.budget import SlotSettings, settle_slots
 from .slots.geometry import SlotGeometry, image_slot, sound_only_slot
 from .slots.slot import Slot
 from .slots.tensors import read_slots
-from .slots.verification import check_placeholders
+from .slots.verification import check_context, check_no_placeholders, check_placeholders
 from .vision_tower import vision_features
 
 Function = TypeVar("Function", bound=Callable)
@@ -75,18 +76,27 @@ class SoundLlavaPreTrainedModel(AdapterLoadingMixin, LlavaPreTrainedModel):
         if isinstance(module, SoundLlavaModel) and module.image_newline is not None:
             init.normal_(module.image_newline, mean=0.0, std=1 / math.sqrt(self.config.text_config.hidden_size))
 
-    def _encode(self, inputs: dict[str, Any]) -> SoundLlavaImageFeatures | None:
+    def _encode(
+        self, inputs: dict[str, Any], generation_config: GenerationConfig | None = None
+    ) -> SoundLlavaImageFeatures | None:
         """
         Take pictures and sounds out of a call's arguments and put in their place what stock LLaVA takes,
         `mm_encoder_outputs`. Placeholders and visual tokens are compared before any tower runs.
+
+        Args:
+            inputs: The arguments, which are changed.
+            generation_config: The model's own, if the prompt is to be continued.
         """
         media = {name: inputs.pop(name) for name in _ENCODER_INPUTS if name in inputs}
         encoded = inputs.get("mm_encoder_outputs") or {}
         if not _has_media(media):
+            if encoded.get("image") is None:
+                check_no_placeholders(self.config, inputs)
             return encoded.get("image")
         if encoded.get("image") is not None:
             raise ValueError("You cannot specify both pixel_values or sounds and mm_encoder_outputs at the same time.")
         self.base_model.check_placeholders(inputs.get("input_ids"), inputs.get("inputs_embeds"), media)
+        check_context(self.config, inputs, generation_config)
         features = self.base_model.get_image_features(**media, return_dict=True)
         stock = {name: value for name, value in features.items() if name != "sound_info"}
         inputs["mm_encoder_outputs"] = {**encoded, "image": BaseModelOutputWithPooling(**stock)}
@@ -169,7 +179,8 @@ class SoundLlavaModel(HearingMixin, SoundLlavaPreTrainedModel, LlavaModel):
             sound_alignment, sound_alpha: See [`get_audio_features`].
 
         Raises:
-            ValueError: If pairing, budget, shapes or devices don't fit, or an aligned sound is not finite.
+            ValueError: If pairing, budget, shapes or devices don't fit, or an aligned sound or the features of a
+                picture are not finite.
         """
         layer = self.config.vision_feature_layer if vision_feature_layer is None else vision_feature_layer
         settings = self._slot_settings(vision_feature_select_strategy)
@@ -358,7 +369,8 @@ class SoundLlavaForConditionalGeneration(SoundLlavaPreTrainedModel, LlavaForCond
         `GenerationMixin.generate`, with the arguments of [`SoundLlavaModel.get_image_features`].
 
         Pictures and sounds are encoded here, once, before prefill: stock `generate` encodes only when there is a
-        picture, and would drop a sound that has none.
+        picture, and would drop a sound that has none. A prompt that is longer than the language model's context
+        (`max_position_embeddings`), alone or with its new tokens, gets a `UserWarning` with the numbers.
 
         Args:
             return_sound_info: Return a `ModelOutput` (as with `return_dict_in_generate=True`) that also has
@@ -366,7 +378,7 @@ class SoundLlavaForConditionalGeneration(SoundLlavaPreTrainedModel, LlavaForCond
         """
         if inputs is not None and "input_ids" not in kwargs:
             inputs, kwargs["input_ids"] = None, inputs
-        features = self._encode(kwargs)
+        features = self._encode(kwargs, self.generation_config)
         if not return_sound_info:
             return super().generate(inputs, *args, **kwargs)
         output = super().generate(inputs, *args, **{**kwargs, "return_dict_in_generate": True})
@@ -379,6 +391,8 @@ def _has_media(encoder_inputs: dict[str, Any]) -> bool:
     given = {name for name, value in encoder_inputs.items() if value is not None}
     if given & {"pixel_values", "input_features", "sound_embeds"}:
         return True
+    if "input_features_mask" in given:
+        raise ValueError("input_features_mask came without input_features: pass both, or the sound would not be heard.")
     slots = encoder_inputs.get("sound_slots")
     if slots is not None and len(slots):
         raise ValueError(

@@ -9,6 +9,7 @@ from transformers.image_utils import make_flat_list_of_images
 
 from ..media import Clip, MediaError, load_pictures, read_clip
 from .configuration_soundclip import SoundClipConfig
+from .prompts.arguments import as_int, check_nested_arguments
 from .slots.pairing import is_sound
 from .sound_inputs import sound_inputs
 
@@ -42,6 +43,9 @@ class SoundClipProcessor(ProcessorMixin):
         return_tensors: str | None = None,
         audio_kwargs: dict[str, Any] | None = None,
         images_kwargs: dict[str, Any] | None = None,
+        videos_kwargs: dict[str, Any] | None = None,
+        text_kwargs: dict[str, Any] | None = None,
+        common_kwargs: dict[str, Any] | None = None,
     ) -> BatchFeature:
         r"""
         Args:
@@ -64,7 +68,13 @@ class SoundClipProcessor(ProcessorMixin):
             return_tensors (`str`, *optional*):
                 `pt` or `np`.
             audio_kwargs, images_kwargs (`dict`, *optional*):
-                Arguments of the feature extractor and of the image processor.
+                Arguments of the feature extractor and of the image processor. A `sampling_rate` in `audio_kwargs` is
+                that of bare arrays.
+            videos_kwargs, common_kwargs (`dict`, *optional*):
+                `frame` and `num_frames`, and `return_tensors`, as transformers' processors take them.
+            text_kwargs (`dict`, *optional*):
+                Arguments of a tokenizer, which callers of any processor pass; there is no text, and they have no
+                effect.
 
         Returns:
             `BatchFeature`: `input_features` `(sounds, windows, …)` and `input_features_mask`, where there are sounds;
@@ -74,17 +84,33 @@ class SoundClipProcessor(ProcessorMixin):
         Raises:
             ValueError: If there is nothing to process, a sound cannot be used, clips are mixed with other media, or
                 they have unequal numbers of frames. `MediaError`, one of them, names the file that cannot be read.
+            TypeError: For an unknown argument, also inside a dictionary of arguments.
         """
+        check_nested_arguments(
+            {
+                "text_kwargs": text_kwargs,
+                "images_kwargs": images_kwargs,
+                "audio_kwargs": audio_kwargs,
+                "videos_kwargs": videos_kwargs,
+                "common_kwargs": common_kwargs,
+            },
+            self.image_processor,
+            self.feature_extractor,
+        )
+        audio_kwargs, videos_kwargs = dict(audio_kwargs or {}), videos_kwargs or {}
+        sampling_rate = audio_kwargs.pop("sampling_rate", sampling_rate)
+        frame, num_frames = videos_kwargs.get("frame", frame), videos_kwargs.get("num_frames", num_frames)
+        return_tensors = return_tensors or (common_kwargs or {}).get("return_tensors")
         if videos is not None:
             if audio is not None or images is not None:
                 raise ValueError("Pass `videos`, which have both, or `audio` and `images`; not all of them.")
-            audio, images = self._open(videos, frame, num_frames)
+            audio, images = self._open(videos, frame, as_int("num_frames", num_frames, 1))
             sampling_rate = self.feature_extractor.sampling_rate
         if audio is None and images is None:
             raise ValueError("Nothing to process: pass `audio`, `images` or `videos`.")
         data: dict[str, Any] = {}
         if audio is not None:
-            data |= self._sounds(audio, sampling_rate, audio_kwargs or {})
+            data |= self._sounds(audio, sampling_rate, audio_kwargs)
         if images is not None:
             data |= self._pictures(images, images_kwargs or {})
         return BatchFeature(data, tensor_type=return_tensors)

@@ -14,6 +14,7 @@ from .prompts.arguments import (
     check_call_arguments,
     check_choice,
     check_fields,
+    check_no_media,
     flat_images,
     images_per_sample,
     list_of_texts,
@@ -198,8 +199,8 @@ class SoundLlavaProcessor(ProcessorMixin):
                 is no int or out of range, or truncation would cut image tokens.
             TypeError: For an unknown argument.
         """
-        check_call_arguments(kwargs, self.image_processor)
-        sound_patches = sound_patches or self.sound_patches
+        check_call_arguments(kwargs, self.image_processor, self.feature_extractor)
+        sound_patches = self.sound_patches if sound_patches is None else sound_patches
         check_choice("sound_patches", sound_patches)
         texts = list_of_texts(text)
         images = without_none(images)
@@ -298,14 +299,19 @@ class SoundLlavaProcessor(ProcessorMixin):
         **kwargs: Any,
     ) -> Any:
         r"""
-        Render one or several conversations with parts of type `image`, `audio`, `video` and `text`.
+        Render one or several conversations with parts of type `image`, `audio`, `video` and `text`. Those of OpenAI's
+        and vLLM's clients are taken, too: `input_text`, `output_text`, `input_image`, `image_url`, `input_audio`,
+        `audio_url` and `video_url`.
 
         The template gets image and text parts only. A video part is replaced by its frames. An audio part is removed
         from a conversation with images, and replaced by an image part in one without. The sound of a video belongs to
         its frames. Audio parts belong to the other images, in order: one for all of them, or one each, where
-        `{"type": "audio", "audio": None}` leaves an image silent. An audio part takes `path`, `url`,
-        `audio`, `array` (with `sampling_rate`), `bytes` or `base64`; a video part takes `path`, `url`, `video` or
-        `bytes`, and may have its own `frame`, `num_frames` and `load_audio`.
+        `{"type": "audio", "audio": None}` leaves an image silent.
+
+        A part has one source, under any of these keys: `path`, `url`, `file`, `bytes`, `base64`, `data` or the name of
+        its type; `array` (with `sampling_rate`) in an audio part. Strings are paths, URLs, `data:` URIs or base64 text.
+        A video part may have its own `frame`, `num_frames` and `load_audio`. A part of another type, or a medium
+        outside a part, is an error.
 
         Args:
             conversation: A list of messages, or a list of such lists. Messages are dictionaries, dataclasses or
@@ -315,7 +321,8 @@ class SoundLlavaProcessor(ProcessorMixin):
             frame (`str` or `float`, *optional*, defaults to `"middle"`): `middle`, `first` or seconds.
             num_frames (`int`, *optional*, defaults to 1): Frames of each video.
             load_audio_from_video (`bool`, *optional*, defaults to `True`): False takes videos without their sound.
-            processor_kwargs (`dict`, *optional*): Arguments of `__call__`, such as `sound_patches`.
+            processor_kwargs (`dict`, *optional*): Arguments of `__call__`, such as `sound_patches`; also the three
+                above, which may stand in its `videos_kwargs`.
             kwargs: Arguments of `ProcessorMixin.apply_chat_template`, and of `__call__`.
 
         Returns:
@@ -323,22 +330,34 @@ class SoundLlavaProcessor(ProcessorMixin):
             (`tokenize=True, return_dict=True`).
 
         Raises:
-            ValueError: As `__call__`, and if a part has no source.
+            ValueError: As `__call__`; if a conversation is not of this form (the message names the part); with
+                `tokenize=True, return_dict=False`, if there is a sound, since the ids alone do not hold it.
+            TypeError: As `__call__`, and for sounds or videos beside the conversation.
             MediaError: If a file cannot be read, or a video has no sound or no picture.
         """
         processor_kwargs = {**(processor_kwargs or {}), **take_call_arguments(kwargs, self.image_processor)}
+        check_no_media(processor_kwargs | kwargs)
         rates = (processor_kwargs.get("audio_kwargs") or {}, processor_kwargs)
+        given = {**processor_kwargs, **(processor_kwargs.get("videos_kwargs") or {})}
+        for name in ("frame", "num_frames", "load_audio_from_video"):
+            processor_kwargs.pop(name, None)
         options = ChatOptions(
             load=tokenize,
-            frame=processor_kwargs.pop("frame", frame),
-            num_frames=processor_kwargs.pop("num_frames", num_frames),
-            load_audio=processor_kwargs.pop("load_audio_from_video", load_audio_from_video),
+            frame=given.get("frame", frame),
+            num_frames=given.get("num_frames", num_frames),
+            load_audio=given.get("load_audio_from_video", load_audio_from_video),
             sampling_rate=self.feature_extractor.sampling_rate,
             source_rate=next((rate for r in rates if (rate := r.get("sampling_rate")) is not None), None),
             audio_token=None if kwargs.get("sanitize_control_tokens") else self.audio_token,
+            images_elsewhere=processor_kwargs.get("images") is not None,
         )
         batched = is_batched(conversation)
         rewritten, plan = rewrite_conversations(conversation if batched else [conversation], options)
+        if tokenize and plan.sounds and not kwargs.get("return_dict"):
+            raise ValueError(
+                "return_dict=False gives token ids alone, without the sound of the conversation: pass "
+                "return_dict=True, and hand all that comes back to the model."
+            )
         if tokenize:
             processor_kwargs["sound_plan"] = plan
         rendered = super().apply_chat_template(

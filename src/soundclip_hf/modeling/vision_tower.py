@@ -32,7 +32,15 @@ def vision_features(
     output = vision_tower(
         pixel_values, return_dict=True, output_hidden_states=output_hidden_states or feature_layer, **kwargs
     )
-    return output, _select_layers(output.hidden_states, feature_layer)
+    features = _select_layers(output.hidden_states, feature_layer)
+    # Without this the language model would answer from NaN, in words that look like an answer.
+    if not torch.compiler.is_compiling() and not torch.isfinite(features).all():
+        views = (~torch.isfinite(features)).flatten(1).any(dim=1).nonzero()[:, 0].tolist()
+        raise ValueError(
+            f"The features of picture view(s) {views} are not finite. Check pixel_values for NaN or overflow, or load "
+            "the model in bfloat16 or float32."
+        )
+    return output, features
 
 
 def _select_layers(hidden_states: Sequence[Tensor], feature_layer: int | list[int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The arguments of SoundLlavaProcessor: checks that name what is unknown or not allowed, and one form for each."""
+"""The arguments of the processors: checks that name what is unknown or not allowed, and one form for each."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -33,28 +33,31 @@ def check_choice(name: str, value: Any) -> None:
         raise ValueError(f"{name}={value!r}: must be one of {', '.join(map(repr, _CHOICES[name]))}.")
 
 
-def check_int(name: str, value: Any, smallest: int) -> None:
+def as_int(name: str, value: Any, smallest: int) -> int:
     """
-    Check an argument that takes an int.
+    An argument that takes an int, as Python's own: integers of NumPy, and arrays and tensors without dimensions that
+    hold one, are taken like ints.
 
     Raises:
-        ValueError: If `value` is not an int, or is below `smallest`.
+        ValueError: If `value` is not such an int, or is below `smallest`.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
+    plain = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(plain, bool) or not isinstance(plain, int) or plain < smallest:
         raise ValueError(f"{name}={value!r}: must be an int >= {smallest}.")
+    return plain
 
 
 def check_fields(processor: Any) -> None:
     """
-    Check the fields of a processor.
+    Check the fields of a processor, and make integers of NumPy or torch Python's own, so that they can be saved.
 
     Raises:
         ValueError: If the value of a field is not allowed, or does not fit the tokenizer or the image processor.
     """
     for name in _CHOICES:
         check_choice(name, getattr(processor, name))
-    check_int("patch_size", processor.patch_size, 1)
-    check_int("sound_top_k", processor.sound_top_k, 0)
+    processor.patch_size = as_int("patch_size", processor.patch_size, 1)
+    processor.sound_top_k = as_int("sound_top_k", processor.sound_top_k, 0)
     if processor.num_additional_image_tokens != 1:
         raise ValueError(
             f"num_additional_image_tokens={processor.num_additional_image_tokens}: must be 1, the [CLS] row of the "
@@ -122,14 +125,14 @@ def images_per_sample(images: Any, in_prompts: list[int] | None, image_token: st
     return in_prompts
 
 
-def check_call_arguments(arguments: dict[str, Any], image_processor: Any) -> None:
+def check_call_arguments(arguments: dict[str, Any], image_processor: Any, feature_extractor: Any) -> None:
     """
     Refuse arguments that the stock processor would ignore.
 
     Args:
-        arguments: Keyword arguments of the stock processor, flat or in `text_kwargs` and `images_kwargs`. Arguments
-            for videos that are `None`, as pipelines pass them, are removed.
-        image_processor: Its own arguments are allowed, too.
+        arguments: Keyword arguments of the stock processor, flat or in `text_kwargs`, `images_kwargs` and the like.
+            Arguments for videos that are `None`, as pipelines pass them, are removed.
+        image_processor, feature_extractor: Their own arguments are allowed, too.
 
     Raises:
         TypeError: For an unknown argument.
@@ -141,8 +144,52 @@ def check_call_arguments(arguments: dict[str, Any], image_processor: Any) -> Non
         if name in arguments and arguments[name] is None:
             arguments.pop(name)
     _refuse(arguments, _known(image_processor), "")
-    _refuse(arguments.get("text_kwargs") or {}, set(TextKwargs.__annotations__), " in text_kwargs")
-    _refuse(arguments.get("images_kwargs") or {}, _known_of_images(image_processor), " in images_kwargs")
+    check_nested_arguments(arguments, image_processor, feature_extractor)
+
+
+def check_nested_arguments(arguments: Mapping[str, Any], image_processor: Any, feature_extractor: Any) -> None:
+    """
+    Check the names in `text_kwargs`, `images_kwargs`, `audio_kwargs`, `videos_kwargs` and `common_kwargs`.
+
+    Args:
+        arguments: Keyword arguments of a processor, which may have these dictionaries, or `None` in their place.
+        image_processor, feature_extractor: Their own arguments are allowed, too.
+
+    Raises:
+        TypeError: For an unknown name, or for what is no dictionary.
+    """
+    extraction = getattr(feature_extractor, "extract", feature_extractor.__call__)
+    known = {
+        "text_kwargs": set(TextKwargs.__annotations__),
+        "images_kwargs": _known_of_images(image_processor),
+        "audio_kwargs": {*AudioKwargs.__annotations__, *inspect.signature(extraction).parameters}
+        - {"kwargs", "sounds"},
+        "videos_kwargs": {*VideosKwargs.__annotations__, "frame", "load_audio_from_video"},
+    }
+    known["common_kwargs"] = set().union(*known.values())
+    for where, names in known.items():
+        nested = arguments.get(where)
+        if nested is not None and not isinstance(nested, Mapping):
+            raise TypeError(f"{where}={nested!r}: must be a dictionary of arguments.")
+        _refuse(nested or {}, names, f" in {where}")
+
+
+def check_no_media(arguments: Mapping[str, Any]) -> None:
+    """
+    Refuse sounds and videos beside a conversation, which has its own.
+
+    Args:
+        arguments: Keyword arguments of `apply_chat_template` and of the call behind it.
+
+    Raises:
+        TypeError: If there are any, naming the argument.
+    """
+    for name in ("audio", "audios", "sound", "sounds", "video", "videos"):
+        if arguments.get(name) is not None:
+            raise TypeError(
+                f"Unexpected argument {name!r}: give sounds and videos as parts of the conversation, such as "
+                '{"type": "audio", "path": ...}.'
+            )
 
 
 def take_call_arguments(arguments: dict[str, Any], image_processor: Any) -> dict[str, Any]:
@@ -173,15 +220,17 @@ def _known(image_processor: Any) -> set[str]:
 def _refuse(arguments: Mapping[str, Any], known: set[str], where: str) -> None:
     for name in arguments:
         if name not in known:
-            near = get_close_matches(name, known | _OWN, 1)
+            near = get_close_matches(str(name), known if where else known | _OWN, 1)
             raise TypeError(f"Unexpected argument {name!r}{where}." + (f" Did you mean {near[0]!r}?" if near else ""))
 
 
 __all__ = [
+    "as_int",
     "check_call_arguments",
     "check_choice",
     "check_fields",
-    "check_int",
+    "check_nested_arguments",
+    "check_no_media",
     "flat_images",
     "images_per_sample",
     "list_of_texts",

@@ -3,8 +3,6 @@
 The chat template of the base model then renders them, so that a prompt without sound is the same as the base model's.
 """
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -13,11 +11,8 @@ from typing import Any
 from ...media import Clip, read_clip
 from ..slots.pairing import pair_sounds
 from ..slots.slot import BatchSlots
-from .arguments import check_int
-
-_MISSING = object()
-_AUDIO_KEYS = ("audio", "url", "path", "array", "bytes", "base64")
-_VIDEO_KEYS = ("video", "url", "path", "bytes", "base64")
+from .arguments import as_int
+from .message_parts import MISSING, Part, accepted_keys, media_outside_parts, read_part
 
 
 @dataclass(frozen=True)
@@ -33,6 +28,7 @@ class ChatOptions:
         sampling_rate: The rate at which the sound of a video is read, in Hz.
         source_rate: The rate of arrays whose part has no `sampling_rate`, in Hz.
         audio_token: The marker, which a text part must not contain; `None` allows it as ordinary text.
+        images_elsewhere: The pictures come in `processor_kwargs`, so that image parts need no source.
     """
 
     load: bool
@@ -42,6 +38,7 @@ class ChatOptions:
     sampling_rate: int | None
     source_rate: int | None
     audio_token: str | None
+    images_elsewhere: bool = False
 
 
 def is_batched(conversation: Any) -> bool:
@@ -66,7 +63,9 @@ def rewrite_conversations(conversations: Sequence[Any], options: ChatOptions) ->
         New conversations (the given ones are not changed) and the slots of each.
 
     Raises:
-        ValueError: If the numbers of sounds and images do not fit, a part has no source, or a text holds the marker.
+        ValueError: If a conversation is empty, a message has no role, no content, or media beside it; if a part cannot
+            be read (see [`read_part`]) or has no source; if the numbers of sounds and images do not fit, or a text
+            holds the marker.
         TypeError: If a message is neither a dictionary, nor a dataclass, nor a pydantic model.
         MediaError: If a video cannot be read, or has no picture or no sound.
     """
@@ -78,17 +77,40 @@ def rewrite_conversations(conversations: Sequence[Any], options: ChatOptions) ->
 
 
 def _plain_messages(conversation: Any, where: str) -> list[dict]:
+    """The messages as new dictionaries, whose `content` is a text, `None` or a list of [`Part`]s."""
     messages = []
     for index, given in enumerate(getattr(conversation, "messages", conversation)):
-        message = _plain(given)
+        message, place = _plain(given), f"{where}: message {index}"
         if not isinstance(message, dict):
             raise TypeError(
-                f"{where}: message {index} is a {type(given).__name__}; give a dictionary, a dataclass or a pydantic "
-                "model with `role` and `content`."
+                f"{place} is a {type(given).__name__}; give a dictionary, a dataclass or a pydantic model with `role` "
+                "and `content`."
             )
-        if isinstance(message.get("content"), (list, tuple)):
-            message["content"] = [_plain(part) for part in message["content"]]
+        if not isinstance(message.get("role"), str):
+            raise ValueError(
+                f"{place} has no `role`; its keys are {', '.join(map(repr, message)) or 'none'}. Give a message such "
+                'as {"role": "user", "content": [...]}, with the parts inside `content`.'
+            )
+        if outside := media_outside_parts(message):
+            raise ValueError(
+                f"{place} has {', '.join(map(repr, outside))} beside its content, which would not be read: give media "
+                'as parts of `content`, such as {"type": "audio", "path": ...}.'
+            )
+        content = message.get("content")
+        if isinstance(content, (list, tuple)):
+            message["content"] = [
+                read_part(_plain(part), f"{place}, part {number}") for number, part in enumerate(content)
+            ]
+        elif content is None and message["role"] == "assistant":
+            message.pop("content", None)  # an answer that only calls tools
+        elif not isinstance(content, str):
+            raise ValueError(
+                f"{place}: its content is {'missing' if content is None else f'a {type(content).__name__}'}; give a "
+                "string or a list of parts."
+            )
         messages.append(message)
+    if not messages:
+        raise ValueError(f"{where} has no messages.")
     return messages
 
 
@@ -102,42 +124,42 @@ def _plain(value: Any) -> Any:
 
 
 def _rewrite(conversation: Sequence[dict], batch: BatchSlots, options: ChatOptions, where: str) -> list[dict]:
-    has_images = any(part.get("type") in ("image", "image_url", "video") for part in _parts(conversation))
+    contents = [message.get("content") for message in conversation]
+    has_images = any(part.kind in ("image", "video") for c in contents if isinstance(c, list) for part in c)
     heard: list[int | None] = []  # for each slot the row of its sound; None where an audio part may fill it
     audio: list[tuple[Any, int | None] | None] = []
     messages = []
-    for message in conversation:
-        content = message.get("content")
+    for index, (message, content) in enumerate(zip(conversation, contents)):
         if isinstance(content, str):
             _check_text(content, options, where)
-        if not isinstance(content, (list, tuple)):
-            messages.append(dict(message))
+        if not isinstance(content, list):
+            messages.append(message)
             continue
-        new_content: list[Any] = []
-        for part in content:
-            kind = part.get("type") if isinstance(part, dict) else None
-            if kind == "audio":
-                audio.append(_audio_source(part, options, where))
+        new_content: list[dict] = []
+        for number, part in enumerate(content):
+            place = f"{where}: message {index}, part {number}"
+            if part.kind == "text":
+                _check_text(part.source, options, where)
+                new_content.append({**part.others, "type": "text", "text": part.source})
+            elif part.kind == "image":
+                _check_given(part, options, place)
+                source = {} if part.source is MISSING else {"image": part.source}
+                new_content.append({**part.others, "type": "image", **source})
+                heard.append(None)
+            elif part.kind == "audio":
+                _check_given(part, options, place)
+                rate = options.source_rate if part.sampling_rate is None else part.sampling_rate
+                audio.append(None if part.source is None else (part.source, rate))
                 if not has_images:
                     new_content.append({"type": "image"})
-            elif kind == "video":
+            else:
+                _check_given(part, options, place)
                 frames, sound = _read_video(part, options, where)
                 new_content.extend(frames)
                 heard.extend([None if sound is None else batch.add_sounds([sound])[0]] * len(frames))
-            else:
-                new_content.append(part)
-                if kind in ("image", "image_url"):
-                    heard.append(None)
-                elif kind == "text":
-                    _check_text(part.get("text"), options, where)
         messages.append({**message, "content": new_content})
     _pair(heard, audio, has_images, batch, where)
     return messages
-
-
-def _parts(conversation: Sequence[dict]) -> list[dict]:
-    contents = [message.get("content") for message in conversation]
-    return [p for content in contents if isinstance(content, (list, tuple)) for p in content if isinstance(p, dict)]
 
 
 def _pair(
@@ -171,43 +193,26 @@ def _check_text(text: Any, options: ChatOptions, where: str) -> None:
         )
 
 
-def _audio_source(part: dict, options: ChatOptions, where: str) -> tuple[Any, int | None] | None:
-    source = _source(part, _AUDIO_KEYS, options, where)
-    if source is None:
-        return None
-    return source, part.get("sampling_rate", options.source_rate)
+def _check_given(part: Part, options: ChatOptions, where: str) -> None:
+    if part.source is not MISSING or not options.load or (part.kind == "image" and options.images_elsewhere):
+        return
+    raise ValueError(
+        f"{where}: a part of type {part.kind!r} has no source: give one of {accepted_keys(part.kind)}; to render the "
+        "text alone, pass tokenize=False."
+    )
 
 
-def _source(part: dict, keys: Sequence[str], options: ChatOptions, where: str) -> Any:
-    key = next((key for key in keys if key in part), None)
-    if key is None:
-        if not options.load:
-            return _MISSING
-        raise ValueError(f"{where}: a part of type {part['type']!r} has no source: give one of {', '.join(keys)}.")
-    source = part[key]
-    if options.load and isinstance(source, str) and (key == "base64" or source.startswith("data:")):
-        return _decode(source, where)
-    return source
-
-
-def _decode(source: str, where: str) -> bytes:
-    try:
-        return base64.b64decode(source.rpartition("base64,")[2], validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"{where}: {source[:40]!r}... is not base64 ({error}).") from error
-
-
-def _read_video(part: dict, options: ChatOptions, where: str) -> tuple[list[dict], tuple[Any, int | None] | None]:
+def _read_video(part: Part, options: ChatOptions, where: str) -> tuple[list[dict], tuple[Any, int | None] | None]:
     """The image parts that replace a video part, and its sound."""
-    source = _source(part, _VIDEO_KEYS, options, where)
-    count, with_sound = part.get("num_frames", options.num_frames), part.get("load_audio", options.load_audio)
-    check_int("num_frames", count, 1)
+    chosen = {name: value for name, value in part.others.items() if value is not None}
+    count = as_int("num_frames", chosen.get("num_frames", options.num_frames), 1)
+    with_sound = chosen.get("load_audio", options.load_audio)
     if not options.load:
-        return [{"type": "image"} for _ in range(count)], (_MISSING, None) if with_sound else None
-    clip = source
-    if not isinstance(source, Clip):
-        frame = part.get("frame", options.frame)
-        clip = read_clip(source, frame=frame, sampling_rate=options.sampling_rate, frames=count)
+        return [{"type": "image"} for _ in range(count)], (MISSING, None) if with_sound else None
+    clip = part.source
+    if not isinstance(clip, Clip):
+        frame = chosen.get("frame", options.frame)
+        clip = read_clip(clip, frame=frame, sampling_rate=options.sampling_rate, frames=count)
     if clip.frame is None:
         raise ValueError(f'{where}: {clip.path} has no video stream; give it as {{"type": "audio", ...}}.')
     if with_sound and clip.waveform is None:
