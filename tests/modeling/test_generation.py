@@ -1,5 +1,7 @@
 """`generate` in every mode: equal to the plain loop, with one encoding of each sound."""
 
+import re
+import warnings
 from threading import Thread
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 import torch
 import transformers
 from tiny_inputs import MIXED, Sample, build_inputs
-from tiny_models import VARIANTS, tiny_sound_llava
+from tiny_models import VARIANTS, tiny_sound_llava, tiny_text_config
 from transformers import TextIteratorStreamer
 
 NEW = 6
@@ -219,3 +221,61 @@ def test_silent_prompts_keep_no_trace_of_the_sound_beside_them(model):
     text_only = MIXED[3]
     alone = new_tokens(model, build_inputs(model, [text_only]))
     assert torch.equal(new_tokens(model, inputs)[3], alone[0])
+
+
+@pytest.mark.parametrize(
+    ("new", "message"),
+    [
+        ({"max_new_tokens": 1}, None),
+        (
+            {"max_new_tokens": 2},
+            "22 tokens, up to 17 of them for pictures and sounds and 2 new ones may follow, .* of 23 ",
+        ),
+        ({"max_length": 24}, "22 tokens.* and 2 new ones may follow"),
+        ({"generation_config": transformers.GenerationConfig(max_new_tokens=3)}, "and 3 new ones may follow"),
+    ],
+)
+def test_generation_past_the_context_is_told(new, message):
+    """Silently degraded answers otherwise: LLaVA's configuration hides the limit from stock `generate`."""
+    model = tiny_sound_llava("llava", text_config=tiny_text_config(max_position_embeddings=23))
+    inputs = build_inputs(model, [Sample([((28, 28), 1)], text=(11, 12, 13))])
+    # <s>, 16 patches and f_a, a line break, three words
+    assert inputs["input_ids"].shape == (1, 22)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.generate(**inputs, do_sample=False, pad_token_id=0, **new)
+    told = [str(warning.message) for warning in caught if "max_position_embeddings" in str(warning.message)]
+    assert len(told) == (message is not None)
+    assert message is None or re.search(message, told[0])
+
+
+def test_a_prompt_past_the_context_is_told_before_a_tower_runs(monkeypatch):
+    model = tiny_sound_llava("llava", text_config=tiny_text_config(max_position_embeddings=21))
+    inputs = build_inputs(model, [Sample([((28, 28), 1)], text=(11, 12, 13)), Sample([((28, 28), None)], text=(5,))])
+    with pytest.warns(
+        UserWarning, match="The prompt has 22 tokens, up to 17 of them for pictures and sounds, but .* 21 "
+    ):
+        model(**inputs)
+    monkeypatch.setattr(model.model.vision_tower, "forward", None)  # would raise a TypeError
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="The prompt has 22 tokens"):
+            model(**inputs)
+
+
+def test_padding_and_scaled_positions_do_not_count_as_context():
+    def told(inputs, **options):
+        model = tiny_sound_llava("llava", text_config=tiny_text_config(**options))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model(**inputs)
+        return any("max_position_embeddings" in str(warning.message) for warning in caught)
+
+    inputs = build_inputs(tiny_sound_llava("llava"), [Sample([((28, 28), 1)], text=(11, 12, 13))])
+    padded = dict(inputs)
+    for name in ("input_ids", "attention_mask"):
+        padded[name] = torch.cat([torch.zeros(1, 9, dtype=torch.long), inputs[name]], dim=1)
+    assert not told(padded, max_position_embeddings=22)
+    assert told(padded, max_position_embeddings=21)
+    scaled = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+    assert not told(inputs, max_position_embeddings=21, rope_parameters=scaled)

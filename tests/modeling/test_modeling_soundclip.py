@@ -175,6 +175,13 @@ def test_a_sound_that_is_not_finite():
         model.get_audio_features(**inputs)
 
 
+def test_a_picture_that_is_not_finite():
+    pixels = pictures()
+    pixels[1, 0, 0, 0] = float("inf")
+    with pytest.raises(ValueError, match=r"picture view\(s\) \[1\] are not finite"):
+        tiny_dual().get_image_features(pixels)
+
+
 def test_configuration_round_trip(tmp_path):
     config = tiny_sound_config(vision_config=tiny_vision_config(), learnable_temperature=True)
     config.save_pretrained(tmp_path)

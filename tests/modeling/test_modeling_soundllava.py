@@ -270,6 +270,8 @@ def heard():
         ({"sound_slots": torch.tensor([[-1, 0]])}, "names the image rows"),
         ({"sound_slots": torch.tensor([0, 0])}, r"shape \(2,\)"),
         ({"pixel_values": torch.zeros(1, 3, 28, 28, device="meta")}, "pixel_values is on meta"),
+        ({"pixel_values": torch.full((1, 3, 28, 28), float("nan"))}, r"picture view\(s\) \[0\] are not finite"),
+        ({"pixel_values": torch.full((1, 3, 28, 28), float("inf"))}, r"picture view\(s\) \[0\] are not finite"),
     ],
 )
 def test_bad_call_is_named(heard, change, message):
@@ -302,6 +304,33 @@ def test_prompt_for_sound_without_sound_and_the_reverse(heard, monkeypatch):
         model.generate(**only_slots)
     with pytest.raises(ValueError, match=r"16 image placeholders, expected 17 \(image with sound, zero, k=5\)"):
         model(**{**inputs, **{key: silent[key] for key in ("input_ids", "attention_mask")}})
+
+
+def test_placeholders_without_what_they_stand_for(heard):
+    """`generate(inputs["input_ids"])` and the like: the picture and its sound would be lost without a word."""
+    model, inputs = heard
+    text = {key: inputs[key] for key in ("input_ids", "attention_mask")}
+    for call in (model, model.generate, model.model):
+        with pytest.raises(ValueError, match=r"The prompts have \[17\] image placeholders, but no pixel_values"):
+            call(**text)
+    with pytest.raises(ValueError, match=r"The prompts have \[17\] image placeholders"):
+        model.generate(inputs["input_ids"])
+    with pytest.raises(ValueError, match="input_features_mask came without input_features"):
+        model.generate(**text, input_features_mask=torch.ones(1, 1, 50))
+    words = torch.tensor([[1, 11, 12]])
+    assert model.generate(words, max_new_tokens=1, pad_token_id=0).shape == (1, 4)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_one_bad_picture_among_good_ones_is_named(variant):
+    """NaN in pixels would be answered in words that look like an answer."""
+    model = tiny_sound_llava(variant)
+    inputs = build_inputs(model, [Sample([((28, 28), 1)]), Sample([((28, 28), None)])])
+    inputs["pixel_values"][1, 0] = float("nan")
+    first = model.model.plan_slots(**inputs)[1].first_view
+    for call in (model, model.generate):
+        with pytest.raises(ValueError, match=rf"picture view\(s\) \[{first}\] are not finite"):
+            call(**inputs)
 
 
 def test_unknown_argument_is_refused_by_generate(heard):

@@ -107,6 +107,44 @@ def test_clips(processor, folder):
         processor(videos=[folder / "a.mp4", folder / "silent.mp4"])
 
 
+def test_arguments_in_the_dictionaries_of_transformers(processor, folder):
+    """As sentence-transformers hands them over; what is in them counts as beside them."""
+    nested = {
+        "text_kwargs": {"padding": True, "truncation": "longest_first"},
+        "images_kwargs": {},
+        "audio_kwargs": {"padding": True},
+        "videos_kwargs": {},
+        "common_kwargs": {"return_tensors": "pt"},
+    }
+    for call in ({"audio": [folder / "tone.wav"]}, {"images": [picture()]}, {"videos": [folder / "a.mp4"]}):
+        assert_equal_inputs(processor(**call, **nested), processor(**call, return_tensors="pt"))
+    waveform = sound(0.5, rate=44100)
+    rated = processor(audio=[waveform], audio_kwargs={"sampling_rate": 44100}, common_kwargs={"return_tensors": "pt"})
+    assert_equal_inputs(rated, processor(audio=[waveform], sampling_rate=44100, return_tensors="pt"))
+    videos = {"videos": folder / "a.mp4", "return_tensors": "pt"}
+    for name, value in (("num_frames", 3), ("num_frames", np.int64(3)), ("frame", "first")):
+        found = processor(**videos, videos_kwargs={name: value})
+        assert_equal_inputs(found, processor(**videos, **{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("nested", "message"),
+    [
+        ({"text_kwargs": {"paddin": True}}, "'paddin' in text_kwargs. Did you mean 'padding'"),
+        ({"images_kwargs": {"zoom": 2}}, "'zoom' in images_kwargs"),
+        ({"audio_kwargs": {"sample_rate": 8}}, "'sample_rate' in audio_kwargs. Did you mean 'sampling_rate'"),
+        ({"videos_kwargs": {"frames": 2}}, "'frames' in videos_kwargs"),
+        ({"common_kwargs": {"return_tensor": "pt"}}, "'return_tensor' in common_kwargs"),
+        ({"common_kwargs": "pt"}, "common_kwargs='pt': must be a dictionary"),
+        ({"audios": []}, "audios"),
+        ({"sound": []}, "sound"),
+    ],
+)
+def test_unknown_arguments(processor, nested, message):
+    with pytest.raises(TypeError, match=message):
+        processor(images=picture(), **nested)
+
+
 def test_frames_of_pictures(processor):
     pictures = [[picture(seed=0), picture(seed=1)], [picture(seed=2), picture(seed=3)]]
     pixels = processor(images=pictures, return_tensors="pt")["pixel_values"]

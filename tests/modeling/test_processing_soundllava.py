@@ -334,6 +334,21 @@ def test_flat_options_do_not_reach_the_sound():
     assert padded["attention_mask"].sum() == plain["attention_mask"].sum()
 
 
+def test_arguments_in_the_dictionaries_of_transformers():
+    """As sentence-transformers hands them over."""
+    processor = tiny_sound_processor("llava")
+    call = {"images": picture(), "text": HEARD, "audio": sound()}
+    nested = {
+        "text_kwargs": {"padding": True, "truncation": "longest_first"},
+        "images_kwargs": {},
+        "audio_kwargs": {"padding": True, "sampling_rate": SAMPLING_RATE},
+        "videos_kwargs": {},
+        "common_kwargs": {"return_tensors": "pt"},
+    }
+    plain = processor(**call, sampling_rate=SAMPLING_RATE, padding=True, return_tensors="pt")
+    assert_equal_inputs(processor(**call, **nested), plain)
+
+
 def test_a_mask_of_the_same_name_does_not_replace_that_of_the_text():
     class Extractor(WhisperFeatureExtractor):
         def __call__(self, sounds, sampling_rate, return_tensors):
@@ -439,6 +454,25 @@ def test_saved_and_reloaded(variant, tmp_path):
     assert AutoProcessor.from_pretrained(tmp_path, sound_top_k=7).sound_top_k == 7
 
 
+@pytest.mark.parametrize("number", [np.int64(3), np.array(3), torch.tensor(3)], ids=["numpy", "0-d", "torch"])
+def test_integers_of_numpy_and_torch_are_integers(number, tmp_path):
+    """The constructor takes what a call takes, and saves it as a number."""
+    processor = tiny_sound_processor("llava", sound_patches="drop", sound_top_k=number, patch_size=number + 4)
+    assert (type(processor.sound_top_k), type(processor.patch_size)) == (int, int)
+    call = {
+        "images": picture(),
+        "text": HEARD,
+        "audio": sound(),
+        "sampling_rate": SAMPLING_RATE,
+        "return_tensors": "pt",
+    }
+    assert_equal_inputs(
+        processor(**call), tiny_sound_processor("llava", sound_patches="drop")(**call, sound_top_k=number)
+    )
+    processor.save_pretrained(tmp_path)
+    assert AutoProcessor.from_pretrained(tmp_path).sound_top_k == 3
+
+
 def test_every_field_is_saved():
     processor = tiny_sound_processor("llava")
     saved = processor.to_dict()
@@ -532,6 +566,10 @@ def test_from_llava_refuses_other_models(tmp_path):
         ({"llava_variant": "llava_next"}, "CLIPImageProcessor.* has no image_grid_pinpoints"),
         ({"sound_top_k": -1}, "sound_top_k=-1: must be an int >= 0"),
         ({"sound_top_k": True}, "sound_top_k=True: must be an int >= 0"),
+        ({"sound_top_k": np.bool_(True)}, "sound_top_k=.*True.*: must be an int >= 0"),
+        ({"sound_top_k": np.int64(-1)}, "sound_top_k=.*-1.*: must be an int >= 0"),
+        ({"sound_top_k": 2.0}, "sound_top_k=2.0: must be an int >= 0"),
+        ({"sound_top_k": np.array([3])}, "sound_top_k=.*: must be an int >= 0"),
         ({"patch_size": 0}, "patch_size=0: must be an int >= 1"),
         ({"num_additional_image_tokens": 0}, "num_additional_image_tokens=0: must be 1"),
         ({"audio_token": ""}, "audio_token=''"),
@@ -593,6 +631,15 @@ def test_bad_calls(call, message):
         ({"flavour": 3}, "Unexpected argument 'flavour'"),
         ({"text_kwargs": {"paddin": True}}, "Unexpected argument 'paddin' in text_kwargs. Did you mean 'padding'?"),
         ({"images_kwargs": {"zoom": 2}}, "Unexpected argument 'zoom' in images_kwargs"),
+        ({"sound": sound()}, "Unexpected argument 'sound'"),
+        ({"sounds": sound()}, "Unexpected argument 'sounds'"),
+        ({"audio_kwargs": {"sample_rate": 8}}, "'sample_rate' in audio_kwargs. Did you mean 'sampling_rate'?"),
+        ({"videos_kwargs": {"frames": 2}}, "Unexpected argument 'frames' in videos_kwargs"),
+        (
+            {"common_kwargs": {"return_tensor": "pt"}},
+            "'return_tensor' in common_kwargs. Did you mean 'return_tensors'?",
+        ),
+        ({"common_kwargs": "pt"}, "common_kwargs='pt': must be a dictionary"),
     ],
 )
 def test_unknown_arguments(call, message):

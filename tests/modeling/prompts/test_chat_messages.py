@@ -381,6 +381,83 @@ def test_any_to_any_without_chat(processor):
     assert slots(inputs) == [[0, 0]]
 
 
+# Parts of other clients ------------------------------------------------------------------------------------------
+
+
+def test_sounds_of_every_client_are_heard(processor, clip):
+    """As OpenAI's and vLLM's clients write them: heard as the same sound from a path is."""
+    text = base64.b64encode(Path(clip).read_bytes()).decode()
+    parts = [
+        {"type": "input_audio", "input_audio": {"data": text, "format": "wav"}},
+        {"type": "audio_url", "audio_url": {"url": str(clip)}},
+        {"type": "audio_url", "audio_url": {"url": f"data:audio/x-matroska;base64,{text}"}},
+        {"type": "audio", "audio": text},
+        {"type": "audio", "file": str(clip)},
+    ]
+    path = {"type": "audio", "path": str(clip)}
+    for others in ((IMAGE, TEXT), (TEXT,), (IMAGE, OTHER, {"type": "input_text", "text": TEXT["text"]})):
+        expected = encode(processor, user(path, *others))
+        for part in parts:
+            assert_equal_inputs(encode(processor, user(part, *others)), expected)
+    for video in ({"type": "video_url", "video_url": {"url": str(clip)}}, {"type": "video", "base64": text}):
+        assert_equal_inputs(
+            encode(processor, user(video, TEXT)), encode(processor, user({"type": "video", "path": str(clip)}, TEXT))
+        )
+
+
+def test_pictures_of_every_client_are_seen(processor, tmp_path):
+    path = tmp_path / "image.png"
+    picture().save(path)
+    text = base64.b64encode(path.read_bytes()).decode()
+    expected = encode(processor, user(IMAGE, AUDIO, TEXT))
+    for part in (
+        {"type": "input_image", "image_url": str(path), "detail": "auto"},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{text}"}},
+        {"type": "image", "base64": text},
+        {"type": "image", "file": path},
+        {"type": "image", "image": {"bytes": path.read_bytes(), "path": None}},
+        {"type": "image", "image": np.array(picture())},
+    ):
+        assert_equal_inputs(encode(processor, user(part, AUDIO, TEXT)), expected)
+
+
+@pytest.mark.parametrize("load", [True, False], ids=["tokens", "text"])
+@pytest.mark.parametrize("role", ["system", "user", "assistant", "tool"])
+def test_a_sound_is_heard_in_the_turn_of_every_role(processor, role, load):
+    chat = [{"role": role, "content": [AUDIO, {"type": "text", "text": "This."}]}, *user(TEXT)]
+    if load:
+        assert slots(encode(processor, chat)) == [[-1, 0]]
+    else:
+        assert processor.apply_chat_template(chat).count("<audio>") == 1
+
+
+def test_strings_among_parts_are_texts(processor):
+    assert_equal_inputs(encode(processor, user(AUDIO, TEXT["text"])), encode(processor, user(AUDIO, TEXT)))
+
+
+def test_pictures_may_come_beside_the_conversation(processor):
+    options = {"processor_kwargs": {"images": [picture()]}}
+    found = encode(processor, user({"type": "image"}, AUDIO, TEXT), **options)
+    assert_equal_inputs(found, encode(processor, user(IMAGE, AUDIO, TEXT)))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "http://127.0.0.1:1/a"}},
+        {"type": "image", "url": "http://127.0.0.1:1/a"},
+        {"type": "audio_url", "audio_url": {"url": "http://127.0.0.1:1/a"}},
+        {"type": "audio", "audio": "http://127.0.0.1:1/a"},
+        {"type": "input_audio", "input_audio": "http://127.0.0.1:1/a"},
+        {"type": "video_url", "video_url": {"url": "http://127.0.0.1:1/a"}},
+    ],
+)
+def test_urls_are_fetched_by_media(processor, part):
+    """Whoever wrote them: `soundclip_hf.media` has the limits, and its error says that nothing else was asked."""
+    with pytest.raises(MediaError, match=r"http://127\.0\.0\.1:1/a: "):
+        encode(processor, user(part, TEXT))
+
+
 # Bad input -------------------------------------------------------------------------------------------------------
 
 
@@ -402,6 +479,75 @@ def test_any_to_any_without_chat(processor):
 def test_bad_conversations(processor, parts, message):
     with pytest.raises(ValueError, match=message):
         encode(processor, user(*parts, TEXT))
+
+
+@pytest.mark.parametrize("tokenize", [True, False])
+@pytest.mark.parametrize(
+    ("chat", "message"),
+    [
+        (user(IMAGE, {"type": "sound", "path": "s.wav"}), "message 0, part 1 has the type 'sound'"),
+        (user({**IMAGE, "audio": "s.wav"}), "message 0, part 0 of type 'image' also has 'audio'"),
+        ([AUDIO, TEXT], "message 0 has no `role`; its keys are 'type', 'array', 'sampling_rate'"),
+        ([{"role": "user", "content": "What?", "audio": "s.wav"}], "message 0 has 'audio' beside its content"),
+        ([{"role": "user", "content": "What?", "images": ["a.png"]}], "message 0 has 'images' beside its content"),
+        ([{"role": "user", "content": AUDIO}], "message 0: its content is a dict; give a string or a list"),
+        ([{"role": "user", "content": iter([AUDIO])}], "message 0: its content is a list_iterator"),
+        ([{"role": "user", "content": None}], "message 0: its content is missing"),
+        ([*user(TEXT), {"role": "tool", "content": [{"type": "tool_result"}]}], "message 1, part 0 has the type"),
+        ([], "conversation 0 has no messages"),
+        ([[]], "conversation 0 has no messages"),
+    ],
+)
+def test_a_medium_that_no_template_would_read(processor, chat, message, tokenize):
+    """Wherever a sound stands in a conversation, it is heard or refused: also where only the text is asked for."""
+    with pytest.raises(ValueError, match=message):
+        encode(processor, chat, tokenize=tokenize)
+
+
+def test_an_answer_that_only_calls_tools(processor):
+    processor.chat_template = tiny_sound_processor("llava").chat_template
+    call = {"role": "assistant", "content": None, "tool_calls": [{"type": "function"}]}
+    assert slots(encode(processor, [*user(AUDIO, TEXT), call])) == [[-1, 0]]
+
+
+@pytest.mark.parametrize("tokenize", [True, False])
+@pytest.mark.parametrize("name", ["audio", "audios", "sound", "videos"])
+def test_sounds_beside_the_conversation(processor, name, tokenize):
+    """They would be lost with `tokenize=False`, and two places for a sound are one too many otherwise."""
+    for options in ({name: WAVES}, {"processor_kwargs": {name: WAVES}}):
+        with pytest.raises(TypeError, match=f"Unexpected argument '{name}'"):
+            encode(processor, user(IMAGE, TEXT), tokenize=tokenize, **options)
+
+
+def test_ids_alone_do_not_hold_a_sound(processor):
+    for options in ({"return_dict": False}, {"return_dict": None}):
+        with pytest.raises(ValueError, match="return_dict=False gives token ids alone, without the sound"):
+            encode(processor, user(IMAGE, AUDIO, TEXT), **options)
+    assert encode(processor, [user(IMAGE, TEXT)], return_dict=False).ndim == 2
+
+
+@pytest.mark.parametrize("tokenize", [True, False])
+def test_a_template_that_reads_pictures_of_users_alone(processor, tokenize):
+    """Templates of other base models pass over parts: the sound of another turn must not go with them."""
+    template = (
+        "{% for message in messages if message['role'] == 'user' %}{% for part in message['content'] %}"
+        "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endfor %}"
+    )
+    chat = [{"role": "system", "content": [AUDIO]}, *user(TEXT)]
+    with pytest.raises(ValueError, match="the prompt has 0 <image> for 1 images and sounds"):
+        encode(processor, chat, chat_template=template, tokenize=tokenize)
+    assert slots(encode(processor, user(AUDIO, TEXT), chat_template=template)) == [[-1, 0]]
+
+
+def test_pictures_that_are_none(processor, tmp_path, monkeypatch):
+    """Without pixels, or with more than any computer takes: an error with the size, before memory is taken."""
+    picture().save(tmp_path / "large.png")
+    monkeypatch.setattr("soundclip_hf.media.limits.MAX_PICTURE_PIXELS", 2399)
+    for source in (tmp_path / "large.png", picture()):
+        with pytest.raises(MediaError, match="has 60 x 40 pixels, more than 2399"):
+            encode(processor, user({"type": "image", "image": source}, AUDIO, TEXT))
+    with pytest.raises(MediaError, match=r"has no pixels \(0 x 0\)"):
+        encode(processor, user({"type": "image", "image": Image.new("RGB", (0, 0))}, AUDIO, TEXT))
 
 
 def test_video_without_audio_stream(processor, silent_clip):
@@ -435,6 +581,18 @@ def test_template_that_cannot_render_images(processor):
     for tokenize in (True, False):
         with pytest.raises(ValueError, match="the prompt has 0 <image> for 1 images and sounds"):
             encode(processor, user(IMAGE, AUDIO, TEXT), chat_template=template, tokenize=tokenize)
+
+
+@pytest.mark.parametrize("count", [np.int64(2), torch.tensor(2)])
+def test_numbers_of_numpy_and_torch(processor, clip, count):
+    video = {"type": "video", "path": str(clip)}
+    expected = encode(processor, user(video, TEXT), num_frames=2)
+    for part, options in (
+        ({**video, "num_frames": count}, {}),
+        (video, {"num_frames": count}),
+        (video, {"processor_kwargs": {"videos_kwargs": {"num_frames": count}}}),
+    ):
+        assert_equal_inputs(encode(processor, user(part, TEXT), **options), expected)
 
 
 def test_unknown_arguments(processor):
