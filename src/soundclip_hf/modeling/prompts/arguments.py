@@ -1,4 +1,4 @@
-"""The arguments of the processors: checks that name what is unknown or not allowed, and one form for each."""
+"""Checks the arguments of the processors, naming what is unknown or not allowed, and gives each one form."""
 
 import inspect
 from collections.abc import Mapping, Sequence

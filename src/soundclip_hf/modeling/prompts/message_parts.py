@@ -1,4 +1,4 @@
-"""A part of a chat message, as written for transformers, OpenAI's or vLLM's clients, in; one form of it out."""
+"""Reads a part of a chat message, in the forms of transformers, OpenAI's and vLLM's clients, into one form."""
 
 import base64
 import binascii

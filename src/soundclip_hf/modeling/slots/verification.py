@@ -1,4 +1,4 @@
-"""The image tokens of prompts, compared with what their slots take: a difference is an error with the numbers."""
+"""Compares the tokens of prompts with their slots, their media and the context, and tells what differs in numbers."""
 
 import warnings
 from collections.abc import Mapping, Sequence
