@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from media_files import write_media
 
+from soundclip_hf.media import limits
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -42,7 +44,9 @@ def site(folder: Path):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    allowed, limits.ALLOW_PRIVATE_ADDRESSES = limits.ALLOW_PRIVATE_ADDRESSES, True
     yield f"http://127.0.0.1:{server.server_port}"
+    limits.ALLOW_PRIVATE_ADDRESSES = allowed
     release.set()
     server.shutdown()
     server.server_close()

@@ -52,6 +52,7 @@ def embed(
         moment = options.parse_frame(frame)
         names = list(dict.fromkeys(files))
 
+        from ..media import without_password
         from ..retrieval.embedding import embed_files, store_all
         from ..retrieval.embedding_store import join, other_settings, write_block
         from ..retrieval.reading import Reading, Source, unchanged
@@ -72,7 +73,7 @@ def embed(
                     raise CliError(f"--out {out}: was made with {different}; give the same options, or another --out")
                 here = store.entries
                 store.add(made.select(e.source for e in made.entries if e.source not in here))
-            sources = [Source(name, name) for name in names]
+            sources = [Source(without_password(name), name) for name in names]
             left = [source for source in sources if not unchanged(source, store.entries.get(source.name))]
             errors: dict[str, str] = {}
             rows = store_all(embed_files(left, dual, how, batch_size, normalize), store, settings)
@@ -82,7 +83,7 @@ def embed(
                         errors[row.source.name] = in_options(row.error, "modality", "dtype")
                         note(f"error: {errors[row.source.name]}")
             there = store.entries
-            done = [name for name in names if name in there and name not in errors]
+            done = [source.name for source in sources if source.name in there and source.name not in errors]
             if done:
                 block = join(store.blocks()).select(done)
                 write_block(out, block)

@@ -59,6 +59,7 @@ def search(
         if not any(len(getattr(block, wanted)) for block in blocks):
             raise CliError(f"{index}: holds no {what} (--modality {settings['modality']}); index them first")
 
+        from ..media import without_password
         from ..retrieval.embedding import embed_files
         from ..retrieval.exact_search import exact_search
         from ..retrieval.reading import Reading, Source
@@ -81,7 +82,7 @@ def search(
                 "folder, or name the model with --model"
             )
         how = Reading(asked if kind == "video" else "auto", settings["frame"], settings["frames"])
-        (embedded,) = embed_files([Source(query, query)], dual, how, 1, True)
+        (embedded,) = embed_files([Source(without_password(query), query)], dual, how, 1, True)
         vector = getattr(embedded, asked)
         if vector is None:
             error = embedded.error or f"{query}: has no {'sound' if asked == 'audio' else 'picture'}"

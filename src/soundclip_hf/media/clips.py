@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,9 @@ from PIL import Image
 from .decoding import decode
 from .errors import MediaError, about
 from .frames import frame_stamps, frames_at
+from .pictures import load_picture
 from .sources import resolve
+from .urls import without_password
 from .waveforms import check_rate, check_samples, is_time, resample
 
 
@@ -28,11 +31,12 @@ class Clip:
         waveform: `(samples,)` float32 mono, nominally in [-1, 1]; None if the file has no audio stream. Silence fills
             the time before a sound that starts late, and gaps between packets. Nothing is appended where the picture
             lasts longer than the sound.
-        frame: RGB, upright; None if the file has no video stream (cover art is not one).
+        frame: RGB, upright, with square pixels (others are stretched); None if the file has no video stream (cover art
+            is not one).
         sampling_rate: Of `waveform`, in Hz; None without one.
         frame_time: When `frame` appears, in seconds.
         duration: Of the longer of the two streams, in seconds.
-        path: The source as it was given; for bytes, a description such as "<1024 bytes>".
+        path: The source as it was given, without a URL's password; for bytes, a description such as "<1024 bytes>".
         frames: The evenly spaced frames, in order; `(frame,)` if one was asked for, empty without video.
         frame_times: When each of `frames` appears, in seconds.
     """
@@ -64,8 +68,10 @@ def read_clip(
             is still the one that `frame` names.
 
     Raises:
-        MediaError: The file is missing, empty, corrupt or truncated, or it has no stream; `frame` lies outside the
-            video; an argument is not valid.
+        MediaError: The file is missing, empty, corrupt or truncated, it has no stream, or a stream without a decoder;
+            it is larger than `limits` allow; `frame` lies outside the video; an argument is not valid.
+
+    A picture (JPEG, PNG, TIFF and others that are no film) is read as `load_picture` does: a frame at 0 s, no sound.
     """
     if sampling_rate is not None:
         check_rate(sampling_rate, "sampling_rate")
@@ -74,16 +80,30 @@ def read_clip(
     if frame not in ("middle", "first") if isinstance(frame, str) else not is_time(frame):
         raise MediaError(f'frame={frame!r}: pass "middle", "first" or seconds >= 0')
     media, name = resolve(path)
+    given = name if isinstance(path, (bytes, bytearray, memoryview)) else without_password(str(path))
     with about(name):
         reading = decode(media)
+        if reading.warning:
+            warnings.warn(f"{name}: {reading.warning}", UserWarning, stacklevel=3)
+        if reading.still:
+            if not isinstance(frame, str) and frame > 0:
+                raise MediaError(f"frame={frame} s is past the end of a picture, which has no length")
+            return _still(media, given)
         pictures = frames_at(media, reading, frame_stamps(reading, frame, frames))
         waveform, rate = reading.sound, reading.rate or None
         if waveform is not None:
             waveform = check_samples(waveform)
             if sampling_rate is not None:
                 waveform, rate = resample(waveform, reading.rate, sampling_rate), int(sampling_rate)
+                if not len(waveform):
+                    raise MediaError(f"its sound has no sample at {sampling_rate} Hz; pass a longer one")
     if not pictures:
-        return Clip(waveform, None, rate, None, reading.duration, name)
+        return Clip(waveform, None, rate, None, reading.duration, given)
     (picture, when), *spread = pictures
     images, times = zip(*(spread or pictures))
-    return Clip(waveform, picture, rate, when, reading.duration, name, images, times)
+    return Clip(waveform, picture, rate, when, reading.duration, given, images, times)
+
+
+def _still(media: str | bytes, path: str) -> Clip:
+    picture = load_picture(media, name="the picture")
+    return Clip(None, picture, None, 0.0, 0.0, path, (picture,), (0.0,))

@@ -41,7 +41,8 @@ def load_sound(source: Any, *, sampling_rate: int, source_rate: int | None = Non
     name, waveform, own_rate = _waveform(source, source_rate)
     if not waveform.any():
         warnings.warn(f"{name}: all {len(waveform)} samples are zero: a silent sound", UserWarning, stacklevel=2)
-    heard = resample(waveform, own_rate, rate)
+    with about(name):
+        heard = resample(waveform, own_rate, rate)
     if not len(heard):
         raise MediaError(f"{name}: {len(waveform)} samples at {own_rate} Hz are none at {rate} Hz; pass a longer sound")
     return heard
@@ -60,7 +61,9 @@ def _waveform(source: Any, rate: Any) -> tuple[str, np.ndarray, int]:
     if isinstance(source, (str, Path, bytes, bytearray, memoryview)):
         media, name = resolve(source)
         with about(name):
-            reading = decode(media)
+            reading = decode(media, pictures=False)
+            if reading.warning:
+                warnings.warn(f"{name}: {reading.warning}", UserWarning, stacklevel=3)
             if reading.sound is None:
                 raise MediaError("has no audio stream; pass a file with sound, or use its frame alone")
             return name, check_samples(reading.sound), reading.rate

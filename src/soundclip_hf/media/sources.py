@@ -2,44 +2,81 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import urllib.parse
 from pathlib import Path
 
-from .errors import MediaError
-from .urls import fetch
+from . import limits
+from .errors import MediaError, shown
+from .urls import fetch, without_password
 
 
 def resolve(
     source: str | Path | bytes | bytearray | memoryview, wanted: str = "a media file"
 ) -> tuple[str | bytes, str]:
-    """Find a source; an http(s) URL is downloaded.
+    """Find a source; an http(s) URL is downloaded, and a pipe is read to its end.
 
     Args:
         wanted: What messages about a missing file ask for.
 
     Returns:
-        `(media, name)`: a local path as str, or the content as bytes; and what messages call the source.
+        `(media, name)`: a local path as str, or the content as bytes; and what messages call the source, in one line
+        and without a URL's password.
 
     Raises:
-        MediaError: There is no such file, it is a folder or empty, the URL cannot be fetched, or its scheme is not
-            http, https or file.
+        MediaError: There is no such file, it is a folder, a device or empty, the URL cannot be fetched, or its scheme
+            is not http, https or file.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         media, name = bytes(source), f"<{len(source)} bytes>"
     else:
-        name = str(source)
-        scheme = name.partition("://")[0].lower() if "://" in name and isinstance(source, str) else "file"
+        text = str(source)
+        name = shown(without_password(text))
+        scheme = text.partition("://")[0].lower() if "://" in text and isinstance(source, str) else "file"
         if scheme in ("http", "https"):
-            media = fetch(name)
+            media = fetch(text)
         elif scheme == "file":
-            path = Path(urllib.parse.unquote(name[7:]) if name[:7].lower() == "file://" else name).expanduser()
-            if path.is_dir() or not path.exists():
-                raise MediaError(f"{name}: {'is a folder' if path.is_dir() else 'no such file'}; pass {wanted}")
-            if path.stat().st_size:
+            path = Path(_of_file_url(text) if text[:7].lower() == "file://" else text).expanduser()
+            try:
+                status = path.stat()
+            except (OSError, ValueError) as error:
+                missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
+                reason = "no such file" if missing else f"cannot be read ({getattr(error, 'strerror', error)})"
+                raise MediaError(f"{name}: {reason}; pass {wanted}") from error
+            if stat.S_ISREG(status.st_mode) and status.st_size:
                 return str(path), name
-            media = b""
+            media = b"" if stat.S_ISREG(status.st_mode) else _read_special(path, status.st_mode, name, wanted)
         else:
-            raise MediaError(f"{name}: {scheme}:// is not supported; pass a file, an http(s) URL or bytes")
+            raise MediaError(f"{name}: {shown(scheme)}:// is not supported; pass a file, an http(s) URL or bytes")
     if not media:
         raise MediaError(f"{name}: is empty (0 bytes); fetch or write it again")
     return media, name
+
+
+def _of_file_url(url: str) -> str:
+    return urllib.parse.unquote(url[7:].removeprefix("localhost"))
+
+
+def _read_special(path: Path, mode: int, name: str, wanted: str) -> bytes:
+    """The content of a pipe, which can be read only once and has no size; other things that are no files raise."""
+    if stat.S_ISDIR(mode):
+        raise MediaError(f"{name}: is a folder; pass {wanted}")
+    # A regular file on the standard input has been told apart before.
+    if not stat.S_ISFIFO(mode) and not stat.S_ISSOCK(mode):
+        raise MediaError(f"{name}: is a device, not a file or a pipe; pass {wanted}")
+    most, content = limits.MAX_FETCHED_BYTES, bytearray()
+    try:
+        with open(path, "rb") as pipe:
+            while part := pipe.read(1 << 16):
+                content += part
+                if len(content) > most:
+                    raise MediaError(
+                        f"{name}: the pipe gives more than {most} bytes; write it to a file, or "
+                        f"{limits.raised('MAX_FETCHED_BYTES')}"
+                    )
+    except OSError as error:
+        raise MediaError(f"{name}: the pipe cannot be read ({os.strerror(error.errno or 0)}); pass {wanted}") from error
+    if not content:
+        raise MediaError(f"{name}: is a pipe that gave 0 bytes; a pipe can be read only once")
+    return bytes(content)

@@ -12,6 +12,8 @@ import soxr
 from . import limits
 from .errors import MediaError
 
+# Between two rates. The resampler's filter grows with it: at 1 Hz to 48 kHz it takes more memory than there is.
+MAX_RATIO = 1000
 INTEGER_SAMPLES = {"uint8": (128, 2**7), "int16": (0, 2**15), "int32": (0, 2**31)}  # zero level, full scale
 
 
@@ -44,8 +46,20 @@ def resample(waveform: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     """Turn `(samples,)` at `rate` Hz into `(round(samples * new_rate / rate),)` at `new_rate` Hz.
 
     With equal rates, `waveform` itself is returned.
+
+    Raises:
+        MediaError: The result would be longer than `limits.MAX_SOUND_SAMPLES`, or the rates are too far apart.
     """
-    return waveform if rate == new_rate else soxr.resample(waveform, rate, new_rate, quality="HQ")
+    if rate == new_rate:
+        return waveform
+    if (length := round(len(waveform) * new_rate / rate)) > (most := limits.MAX_SOUND_SAMPLES):
+        raise MediaError(
+            f"{len(waveform)} samples at {rate} Hz are {length} at {new_rate} Hz, more than {most}; cut the sound into "
+            f"parts, or {limits.raised('MAX_SOUND_SAMPLES')}"
+        )
+    if max(rate, new_rate) > MAX_RATIO * min(rate, new_rate):
+        raise MediaError(f"sound at {rate} Hz cannot be turned into {new_rate} Hz; pass sound at a usual rate")
+    return soxr.resample(waveform, rate, new_rate, quality="HQ")
 
 
 def split_windows(waveform: np.ndarray, sampling_rate: int, seconds: float = 3.0) -> list[np.ndarray]:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..media import shown, without_password
 from ..modeling.modeling_soundclip import SoundClipModel
 from ..modeling.processing_soundclip import SoundClipProcessor
 from .embedding_store import Block, EmbeddingStore, Entry
@@ -162,7 +163,8 @@ def _naming(source: Source, error: Exception) -> str:
     text = " ".join(str(error).split())
     if not (isinstance(error, (ValueError, OSError)) and text):
         text = f"{type(error).__name__}: {text}"
-    return text if source.name in text or source.path in text else f"{source.name}: {text}"
+    names = {shown(without_password(name)) for name in (source.name, source.path)}
+    return text if any(name in text for name in names) else f"{shown(without_password(source.name))}: {text}"
 
 
 __all__ = ["Dual", "Embedded", "embed_files", "store_all"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..media import MediaError, load_picture, load_sound, read_clip
+from ..media import MediaError, load_picture, load_sound, read_clip, typed_by_user
 from ..media_kinds import kind_of
 from .embedding_store import Entry
 
@@ -62,6 +62,11 @@ def read_source(source: Source, how: Reading, rate: int) -> Read:
         ValueError: If it cannot be used (`MediaError`).
         MediaError: If it has not what is asked for.
     """
+    with typed_by_user():  # no table names sources here
+        return _read(source, how, rate)
+
+
+def _read(source: Source, how: Reading, rate: int) -> Read:
     path, kind = source.path, source.kind
     if not how.wants(kind):
         needed = {"audio": "a sound or a clip", "image": "a picture or a clip", "both": "a clip"}[how.modality]

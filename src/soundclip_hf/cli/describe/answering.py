@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers import LogitsProcessor
 
+from ...media import shown
 from ..loading import Loaded
 from ..output import UsageError, log, one_line
 from .items import Item
@@ -107,10 +108,16 @@ def answer(items: Sequence[Item], asking: Asking, loaded: Loaded, batch_size: in
                 )
             except Exception as error:
                 log.debug("%s", item.name, exc_info=True)
-                outcome[item.id] = {"error": one_line(error)}
+                outcome[item.id] = {"error": _naming(item, error)}
         outcome.update(_outcomes(opened, asking, loaded))
         for item in batch:
             yield {**planned_row(item, asking, loaded), **outcome[item.id]}
+
+
+def _naming(item: Item, error: Exception) -> str:
+    """The message, which names the item or one of its files."""
+    text = one_line(error)
+    return text if item.error or any(shown(name) in text for name in item.media.values()) else f"{item.name}: {text}"
 
 
 def _outcomes(opened: Sequence[Opened], asking: Asking, loaded: Loaded) -> dict[str, dict[str, Any]]:
@@ -121,7 +128,7 @@ def _outcomes(opened: Sequence[Opened], asking: Asking, loaded: Loaded) -> dict[
     except Exception as error:
         log.debug("%s", ", ".join(one.item.name for one in opened), exc_info=True)
         if len(opened) == 1:
-            return {opened[0].item.id: {"error": f"{opened[0].item.name}: {one_line(error)}"}}
+            return {opened[0].item.id: {"error": _naming(opened[0].item, error)}}
     # One of them spoils the batch (or all of them are too much for the memory).
     return {key: value for one in opened for key, value in _outcomes([one], asking, loaded).items()}
 

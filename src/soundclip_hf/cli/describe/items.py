@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...media import shown, without_password
 from ...media_kinds import kind_of
 from ...text_tables import json_lines, json_value
 from ..output import CliError, UsageError
@@ -34,13 +35,14 @@ class Item:
 
     @property
     def media(self) -> dict[str, str]:
-        """The sources that were given, by kind."""
-        return {key: getattr(self, key) for key in MEDIA_KEYS if getattr(self, key) is not None}
+        """The sources that were given, by kind, as they are printed: without the passwords of URLs."""
+        given = {key: getattr(self, key) for key in MEDIA_KEYS}
+        return {key: without_password(source) for key, source in given.items() if source is not None}
 
     @property
     def name(self) -> str:
         """How messages call it."""
-        return " + ".join(self.media.values()) or self.id
+        return shown(" + ".join(self.media.values()) or self.id)
 
     def locate(self, source: str) -> str:
         """The path or URL to open for one of the sources."""
@@ -58,6 +60,7 @@ def items_of_arguments(sources: Sequence[str]) -> list[Item]:
             picture alone.
     """
     groups: list[dict[str, str]] = []
+    named = {source: shown(without_password(source)) for source in sources}
     for source in sources:
         kind = kind_of(source)
         if kind != "audio" or not groups:
@@ -65,10 +68,10 @@ def items_of_arguments(sources: Sequence[str]) -> list[Item]:
         elif "audio" not in groups[-1]:
             groups[-1]["audio"] = source
         elif len(groups[-1]) > 1:
-            picture = groups[-1].get("image") or groups[-1].get("video")
+            picture = groups[-1].get("image") or groups[-1]["video"]
             raise UsageError(
-                f"{source}: {groups[-1]['audio']} is already the sound of {picture}. Give one sound after each picture "
-                "or clip, or use --manifest, which says what belongs together."
+                f"{named[source]}: {named[groups[-1]['audio']]} is already the sound of {named[picture]}. Give one "
+                "sound after each picture or clip, or use --manifest, which says what belongs together."
             )
         else:
             groups.append({kind: source})
@@ -77,13 +80,13 @@ def items_of_arguments(sources: Sequence[str]) -> list[Item]:
     sounds = [source for kind, source in alone if kind == "audio"]
     if pictures and sounds:
         raise UsageError(
-            f"does {sounds[0]} belong to {pictures[0]}? Write the sound right after its picture, or use --manifest, "
-            "which says what belongs together."
+            f"does {named[sounds[0]]} belong to {named[pictures[0]]}? Write the sound right after its picture, "
+            "or use --manifest, which says what belongs together."
         )
     seen: dict[str, int] = {}
     items = []
     for group in groups:
-        name = "+".join(group.values())
+        name = "+".join(map(without_password, group.values()))
         seen[name] = seen.get(name, 0) + 1
         unique = name if seen[name] == 1 else f"{name}#{seen[name]}"
         items.append(Item(unique, group.get("video"), group.get("image"), group.get("audio")))
@@ -140,7 +143,7 @@ def _manifest_item(line: str, folder: Path) -> Item:
         raise ValueError(f"no media; give 'video', 'image' or 'audio' (found {', '.join(values) or 'no field'})")
     if "video" in media and "image" in media:
         raise ValueError("both 'video' and 'image'; give one")
-    name = str(values["id"]) if values.get("id") is not None else "+".join(media.values())
+    name = str(values["id"]) if values.get("id") is not None else "+".join(map(without_password, media.values()))
     return Item(
         name,
         video=media.get("video"),

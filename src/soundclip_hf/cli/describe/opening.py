@@ -1,12 +1,13 @@
 """Opens the files of an item: its picture, its sound, and the conversation about them."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ...media import load_picture, load_sound, read_clip
+from ...media import load_picture, load_sound, read_clip, shown, typed_by_user, without_password
 from ..output import CliError
 from .items import Item
 
@@ -52,18 +53,27 @@ def open_item(item: Item, question: str, frame: str | float, rate: int) -> Opene
     """
     if item.error is not None:
         raise CliError(item.error)
+    # A manifest can come from somebody else; what is typed is the user's own.
+    with nullcontext() if item.folder is not None else typed_by_user():
+        return _open(item, question, frame, rate)
+
+
+def _open(item: Item, question: str, frame: str | float, rate: int) -> Opened:
+    names = {key: shown(without_password(source)) for key, source in item.media.items()}
     picture, sound, frame_time = None, None, None
     if item.video is not None:
         clip = read_clip(item.locate(item.video), frame=frame, sampling_rate=rate)
         picture, frame_time, sound = clip.frame, clip.frame_time, clip.waveform
         if picture is None and item.audio is not None:
             raise CliError(
-                f"{item.video}: has no video stream, so {item.audio} would be a second sound; give one of them"
+                f"{names['video']}: has no video stream, so {names['audio']} would be a second sound; give one of them"
             )
         if sound is None and item.audio is None:
-            raise CliError(f"{item.video}: has no audio stream; give a sound file after it, or a picture of it alone")
+            raise CliError(
+                f"{names['video']}: has no audio stream; give a sound file after it, or a picture of it alone"
+            )
     elif item.image is not None:
-        picture = load_picture(item.locate(item.image), name=item.image)
+        picture = load_picture(item.locate(item.image), name=names["image"])
     if item.audio is not None:
         sound = load_sound(item.locate(item.audio), sampling_rate=rate)
     return Opened(item, item.question or question, picture, sound, rate, frame_time)

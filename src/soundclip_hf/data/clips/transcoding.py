@@ -18,7 +18,7 @@ from typing import Any
 
 import av
 
-from ...media import MediaError
+from ...media import FORMAT_WHITELIST, PROTOCOL_WHITELIST, MediaError
 from .transcoding_pyav import SEEK_MARGIN, transcode
 from .video_source import Encoding, Source, half_frame, size_filter, sound_filter
 
@@ -79,6 +79,7 @@ def _with_ffmpeg(source: Source, seconds: float, start: float, encoding: Encodin
     graph += f"[0:{source.audio}]{','.join(sound)}[a]"
     command = [str(ffmpeg), "-nostdin", "-v", "error", "-copyts", "-threads", str(encoding.threads)]
     command += ["-ss", f"{float(zero) - SEEK_MARGIN:.6f}"] if start > SEEK_MARGIN else []
+    command += ["-format_whitelist", FORMAT_WHITELIST, "-protocol_whitelist", PROTOCOL_WHITELIST]
     command += ["-i", f"file:{source.path}", "-filter_complex", graph, "-map", "[v]", "-map", "[a]"]
     command += ["-c:v", "libx264", "-preset", encoding.preset, "-crf", str(encoding.crf)]
     command += ["-threads:v", str(encoding.threads), "-fps_mode", "passthrough"]

@@ -9,7 +9,7 @@ from typing import Any
 import av
 from av.video.frame import PictureType
 
-from ...media import MediaError, open_media
+from ...media import MediaError, bound_decoder, open_media
 from .video_source import Encoding, Source, half_frame, output_size, size_filter, sound_filter, x264_options
 
 # Seconds before the asked moment to which is seeked: more than a frame, less than is worth saving.
@@ -28,10 +28,12 @@ def transcode(source: Source, seconds: float, start: float, encoding: Encoding, 
         audio: Any = container.streams[source.audio]
         for stream in (video, audio):
             stream.codec_context.thread_count = encoding.threads
+            bound_decoder(stream)
         if start > SEEK_MARGIN:
             container.seek(round((float(zero) - SEEK_MARGIN) * av.time_base))
         encoder = out.add_stream("libx264", rate=source.fps, options=x264_options(encoding))
         encoder.width, encoder.height = output_size(source, encoding)
+        encoder.sample_aspect_ratio = source.ratio
         encoder.pix_fmt, encoder.codec_context.thread_count = "yuv420p", encoding.threads
         encoder.time_base = encoder.codec_context.time_base = source.time_base
         pcm = out.add_stream("pcm_f32le", rate=source.rate, layout=source.layout)

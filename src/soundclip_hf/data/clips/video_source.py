@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
-from av.sidedata.sidedata import Type
 
-from ...media import GAP_SECONDS, UPRIGHT, MediaError, open_media
+from ...media import (
+    GAP_SECONDS,
+    MediaError,
+    bound_decoder,
+    check_decoder,
+    choose_streams,
+    open_media,
+    pixel_ratio,
+    turn_of,
+)
 
 AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 AAC_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
@@ -38,6 +45,7 @@ class Source:
         fps: Average frame rate.
         time_base: Of the video.
         size: `(width, height)` of the upright frames.
+        ratio: Width of a pixel of the upright frames by its height.
         turn: Filter that makes the frames upright; empty if they are.
         file_rate: Sampling rate of the sound, in Hz.
         rate: Of the sound that comes out: the same, or 48000 where AAC does not have it.
@@ -52,6 +60,7 @@ class Source:
     fps: Fraction
     time_base: Fraction
     size: tuple[int, int]
+    ratio: Fraction
     turn: str
     file_rate: int
     rate: int
@@ -75,15 +84,12 @@ def read_source(path: str | Path) -> Source:
     Raises:
         MediaError: "no_video", "no_audio" or "decode_error" as the first word, then details.
     """
+    if not Path(path).is_file():
+        reason = "is a pipe or a device, which cannot be read twice; write it to a file" if Path(path).exists() else ""
+        raise MediaError(f"decode_error: {reason or 'no such file'}")
     try:
         with open_media(path) as container:
-            covers = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
-            video = next((stream for stream in container.streams.video if not stream.disposition & covers), None)
-            audio: Any = container.streams.best("audio")
-            if video is None:
-                raise MediaError("no_video: has no video stream")
-            if audio is None:
-                raise MediaError("no_audio: has no audio stream")
+            video, audio = _streams(container)
             first: dict[int, Any] = {}
             for packet in container.demux(video, audio):
                 for frame in packet.decode():
@@ -98,7 +104,7 @@ def read_source(path: str | Path) -> Source:
             if not fps or not video.time_base:
                 raise MediaError("decode_error: its video has no frame rate")
             channels = sound.layout.nb_channels
-            turn = _turn(picture)
+            turn, ratio = _turn(picture), pixel_ratio(video.sample_aspect_ratio)
             size = (picture.width, picture.height)
             return Source(
                 path=str(path),
@@ -108,14 +114,33 @@ def read_source(path: str | Path) -> Source:
                 fps=fps,
                 time_base=video.time_base,
                 size=size[::-1] if "transpose" in turn else size,
+                ratio=1 / ratio if "transpose" in turn else ratio,
                 turn=turn,
                 file_rate=sound.sample_rate,
                 rate=sound.sample_rate if sound.sample_rate in AAC_RATES else 48000,
                 layout=AAC_LAYOUTS.get(channels, "stereo"),
                 duration=container.duration / av.time_base if container.duration else None,
             )
+    except MediaError as error:
+        known = str(error).partition(":")[0] in ("no_video", "no_audio", "decode_error")
+        raise error if known else MediaError(f"decode_error: {error}") from error.__cause__
     except (av.FFmpegError, OSError) as error:
         raise MediaError(f"decode_error: cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # of PyAV, on what nobody foresaw
+        raise MediaError(f"decode_error: cannot be read ({type(error).__name__}: {error})") from error
+
+
+def _streams(container: Any) -> tuple[Any, Any]:
+    """The streams that are cut; their decoders are bounded as those of `media` are."""
+    video, audio = choose_streams(container)
+    if video is None:
+        raise MediaError("no_video: has no video stream")
+    if audio is None:
+        raise MediaError("no_audio: has no audio stream")
+    for stream in (video, audio):
+        check_decoder(stream)
+        bound_decoder(stream)
+    return video, audio
 
 
 def half_frame(source: Source) -> float:
@@ -130,12 +155,14 @@ def output_size(source: Source, encoding: Encoding) -> tuple[int, int]:
 
 
 def size_filter(source: Source, encoding: Encoding) -> list[str]:
+    """What makes frames of the clips' size; the shape of their pixels stays."""
     width, height = output_size(source, encoding)
+    ratio = [f"setsar={source.ratio.numerator}/{source.ratio.denominator}"]
     if (width, height) == source.size:
-        return []
+        return ratio
     # An odd row or column is cut off: scaling by one pixel would blur the whole picture.
     cut = source.size[0] - width < 2 and source.size[1] - height < 2
-    return [f"crop={width}:{height}:0:0" if cut else f"scale={width}:{height}"]
+    return [f"crop={width}:{height}:0:0" if cut else f"scale={width}:{height}", *ratio]
 
 
 def sound_filter(source: Source) -> str:
@@ -149,11 +176,7 @@ def x264_options(encoding: Encoding) -> dict[str, str]:
 
 
 def _turn(frame: Any) -> str:
-    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
-    if matrix is None:
-        return ""
-    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5] / 2**16
-    turn = UPRIGHT.get((round(a), round(b), round(c), round(d)))
+    turn = turn_of(frame)
     return "" if turn is None else TURNS[turn.name]
 
 

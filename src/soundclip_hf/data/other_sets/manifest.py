@@ -14,7 +14,7 @@ from typing import Any
 
 import av
 
-from ...media import open_media
+from ...media import MediaError, choose_streams, open_media
 from ...media_kinds import CLIPS, media_files
 from ..ave2.schema import MEDIA_STATUS, SECONDS
 
@@ -149,19 +149,20 @@ def probe(media: str | Path | bytes, start: float = 0.0) -> str:
         media: Path of a media file, or its bytes.
         start: Seconds into the file; what follows must be as long as a segment.
     """
-    if not isinstance(media, bytes) and not Path(media).exists():
+    if not isinstance(media, bytes) and not Path(media).is_file():
         return "missing"
     try:
         with open_media(media) as container:
-            if not container.streams.video:
-                return "decode_error"
-            if not container.streams.audio:
+            video, audio = choose_streams(container)
+            if audio is None and video is not None:
                 return "no_audio"
+            if video is None or video.codec_context is None or audio.codec_context is None:
+                return "decode_error"
             # Only some containers write a duration down; FFmpeg estimates it for the others.
             known = container.duration is not None
             short = known and (container.duration or 0) / av.time_base - start < SHORTEST
             return "too_short" if short else "ok"
-    except (av.FFmpegError, OSError):
+    except (av.FFmpegError, MediaError, OSError, ValueError):
         return "decode_error"
 
 
