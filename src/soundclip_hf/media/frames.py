@@ -97,6 +97,11 @@ class _Frames:
             frame = next(self.decoded)
         except av.EOFError:
             raise StopIteration from None
+        except av.ArgumentError as error:  # what decoders say of `max_pixels`, among other things
+            raise MediaError(
+                f"a frame cannot be decoded ({error.strerror}): it is damaged, or has more than "
+                f"{limits.MAX_FRAME_PIXELS} pixels; encode it again, or {limits.raised('MAX_FRAME_PIXELS')}"
+            ) from error
         check_frame_size(frame.width, frame.height)
         self.pixels += frame.width * frame.height
         if self.pixels > (most := limits.MAX_DECODED_PIXELS):

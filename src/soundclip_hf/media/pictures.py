@@ -13,8 +13,9 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile
 
 from . import limits
-from .errors import MediaError
+from .errors import MediaError, shown
 from .sources import resolve
+from .urls import without_password
 
 # EXIF orientation -> what makes the picture upright. 1 is upright already.
 ORIENTATIONS = {
@@ -26,6 +27,8 @@ ORIENTATIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# PIL hands these to programs of the machine (Ghostscript, Windows).
+_PROGRAMS = ("EPS", "WMF")
 # A float picture of the range 0..255 has a maximum of at least this, unless it is almost black.
 _BRIGHT = 64
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s]{32,}={0,2}\s*")
@@ -72,18 +75,26 @@ def load_picture(source: Any, *, name: str | None = None) -> Image.Image:
     except MediaError as error:
         if name is None:
             raise
-        own_name = str(source) if isinstance(source, (str, Path)) else f"<{len(source)} bytes>"
+        own_name = shown(without_password(str(source))) if isinstance(source, (str, Path)) else f"<{len(source)} bytes>"
         raise MediaError(f"{name}: {str(error).removeprefix(own_name + ': ')}") from error.__cause__
     name = name or own_name
     try:
-        image = Image.open(io.BytesIO(media) if isinstance(media, bytes) else media)
+        image = _opened(io.BytesIO(media) if isinstance(media, bytes) else media)
     except Image.DecompressionBombError as error:
-        fix = "make it smaller, or raise PIL.Image.MAX_IMAGE_PIXELS and soundclip_hf.media.limits.MAX_PICTURE_PIXELS"
+        fix = f"make it smaller, or {limits.raised('MAX_PICTURE_PIXELS')}"
         raise MediaError(f"{name}: {error}; {fix}") from error
     except Exception as error:  # the readers of PIL raise many kinds of errors
         raise _unreadable(name, error) from error
     with image:
         return _to_rgb(image, name)
+
+
+def _opened(file: Any) -> Image.Image:
+    # Whoever raises our limit means PIL's own too, which refuses twice what it says.
+    if Image.MAX_IMAGE_PIXELS is not None and limits.MAX_PICTURE_PIXELS > 2 * Image.MAX_IMAGE_PIXELS + 1:
+        Image.MAX_IMAGE_PIXELS = limits.MAX_PICTURE_PIXELS
+    Image.init()
+    return Image.open(file, formats=[kind for kind in Image.ID if kind not in _PROGRAMS])
 
 
 def load_pictures(source: Any) -> Any:
@@ -122,8 +133,8 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
         raise MediaError(f"{name}: has no pixels ({width} x {height}); pass another picture")
     if width * height > limits.MAX_PICTURE_PIXELS:
         raise MediaError(
-            f"{name}: has {width} x {height} pixels, more than {limits.MAX_PICTURE_PIXELS}; make it smaller, or raise "
-            "soundclip_hf.media.limits.MAX_PICTURE_PIXELS"
+            f"{name}: has {width} x {height} pixels, more than {limits.MAX_PICTURE_PIXELS}; make it smaller, or "
+            f"{limits.raised('MAX_PICTURE_PIXELS')}"
         )
     try:
         turn = ORIENTATIONS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
