@@ -1,4 +1,4 @@
-"""What files of sound frames hold beside frames: tags, of which some stand in the middle where files were joined."""
+"""Tells the tags in a file of sound frames from damage; they stand in the middle where files were joined."""
 
 from __future__ import annotations
 
