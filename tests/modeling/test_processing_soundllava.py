@@ -631,8 +631,9 @@ def test_bad_calls(call, message):
         ({"flavour": 3}, "Unexpected argument 'flavour'"),
         ({"text_kwargs": {"paddin": True}}, "Unexpected argument 'paddin' in text_kwargs. Did you mean 'padding'?"),
         ({"images_kwargs": {"zoom": 2}}, "Unexpected argument 'zoom' in images_kwargs"),
-        ({"sound": sound()}, "Unexpected argument 'sound'"),
-        ({"sounds": sound()}, "Unexpected argument 'sounds'"),
+        ({"sound": sound()}, "Unexpected argument 'sound'. Did you mean 'audio'?"),
+        ({"raw_speech": sound()}, "Unexpected argument 'raw_speech'. Did you mean 'audio'?"),
+        ({"audio_kwargs": {"raw_speech": sound()}}, "Unexpected argument 'raw_speech' in audio_kwargs"),
         ({"audio_kwargs": {"sample_rate": 8}}, "'sample_rate' in audio_kwargs. Did you mean 'sampling_rate'?"),
         ({"videos_kwargs": {"frames": 2}}, "Unexpected argument 'frames' in videos_kwargs"),
         (

@@ -90,7 +90,8 @@ class SoundLlavaPreTrainedModel(AdapterLoadingMixin, LlavaPreTrainedModel):
         media = {name: inputs.pop(name) for name in _ENCODER_INPUTS if name in inputs}
         encoded = inputs.get("mm_encoder_outputs") or {}
         if not _has_media(media):
-            if encoded.get("image") is None:
+            # Not in forward, which gets any ids, also random ones.
+            if generation_config is not None and encoded.get("image") is None:
                 check_no_placeholders(self.config, inputs)
             return encoded.get("image")
         if encoded.get("image") is not None:

@@ -353,6 +353,8 @@ def test_message_objects(processor, clip):
     assert_equal_inputs(encode(processor, [chat]), expected)
     with pytest.raises(TypeError, match="conversation 0: message 1 is a str; give a dictionary"):
         encode(processor, [Message("user", "What?"), "And?"])
+    with pytest.raises(TypeError, match="conversation 0 is a NoneType; give a list of messages"):
+        encode(processor, None)
 
 
 @pytest.mark.parametrize(
@@ -593,6 +595,16 @@ def test_numbers_of_numpy_and_torch(processor, clip, count):
         (video, {"processor_kwargs": {"videos_kwargs": {"num_frames": count}}}),
     ):
         assert_equal_inputs(encode(processor, user(part, TEXT), **options), expected)
+
+
+def test_templates_may_write_the_source_of_a_picture(processor):
+    template = "{% for part in messages[0]['content'] %}{{ part['url'] or part['path'] }}<image>{% endfor %}"
+    parts = (
+        {"type": "image_url", "image_url": {"url": "a"}},
+        {"type": "image", "url": "b"},
+        {"type": "image", "path": "c"},
+    )
+    assert processor.apply_chat_template(user(*parts), chat_template=template) == "a<image>b<image>c<image>"
 
 
 def test_unknown_arguments(processor):

@@ -20,6 +20,9 @@ _CHOICES: dict[str, Sequence[str]] = {
 }
 
 _OWN = {"images", "text", "audio", "sampling_rate", "sound_patches", "sound_top_k"}
+# What feature extractors call a sound: beside `audio`, nobody would hear it.
+_AUDIO_ARGUMENTS = set(AudioKwargs.__annotations__) - {"raw_speech"}
+_MEANT = {"sound": "audio", "sounds": "audio", "raw_speech": "audio", "image": "images"}
 
 
 def check_choice(name: str, value: Any) -> None:
@@ -162,8 +165,7 @@ def check_nested_arguments(arguments: Mapping[str, Any], image_processor: Any, f
     known = {
         "text_kwargs": set(TextKwargs.__annotations__),
         "images_kwargs": _known_of_images(image_processor),
-        "audio_kwargs": {*AudioKwargs.__annotations__, *inspect.signature(extraction).parameters}
-        - {"kwargs", "sounds"},
+        "audio_kwargs": {*_AUDIO_ARGUMENTS, *inspect.signature(extraction).parameters} - {"kwargs", "sounds"},
         "videos_kwargs": {*VideosKwargs.__annotations__, "frame", "load_audio_from_video"},
     }
     known["common_kwargs"] = set().union(*known.values())
@@ -213,7 +215,7 @@ def _known_of_images(image_processor: Any) -> set[str]:
 
 
 def _known(image_processor: Any) -> set[str]:
-    shared = {"common_kwargs", "return_metadata", *ProcessingKwargs.__annotations__, *AudioKwargs.__annotations__}
+    shared = {"common_kwargs", "return_metadata", *ProcessingKwargs.__annotations__, *_AUDIO_ARGUMENTS}
     return shared | set(TextKwargs.__annotations__) | _known_of_images(image_processor)
 
 
@@ -221,6 +223,8 @@ def _refuse(arguments: Mapping[str, Any], known: set[str], where: str) -> None:
     for name in arguments:
         if name not in known:
             near = get_close_matches(str(name), known if where else known | _OWN, 1)
+            if name in _MEANT and not where:
+                near = [_MEANT[name]]
             raise TypeError(f"Unexpected argument {name!r}{where}." + (f" Did you mean {near[0]!r}?" if near else ""))
 
 

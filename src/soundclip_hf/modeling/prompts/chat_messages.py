@@ -3,7 +3,7 @@
 The chat template of the base model then renders them, so that a prompt without sound is the same as the base model's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,10 @@ def rewrite_conversations(conversations: Sequence[Any], options: ChatOptions) ->
 def _plain_messages(conversation: Any, where: str) -> list[dict]:
     """The messages as new dictionaries, whose `content` is a text, `None` or a list of [`Part`]s."""
     messages = []
-    for index, given in enumerate(getattr(conversation, "messages", conversation)):
+    conversation = getattr(conversation, "messages", conversation)
+    if not isinstance(conversation, Iterable):
+        raise TypeError(f"{where} is a {type(conversation).__name__}; give a list of messages.")
+    for index, given in enumerate(conversation):
         message, place = _plain(given), f"{where}: message {index}"
         if not isinstance(message, dict):
             raise TypeError(
@@ -143,8 +146,7 @@ def _rewrite(conversation: Sequence[dict], batch: BatchSlots, options: ChatOptio
                 new_content.append({**part.others, "type": "text", "text": part.source})
             elif part.kind == "image":
                 _check_given(part, options, place)
-                source = {} if part.source is MISSING else {"image": part.source}
-                new_content.append({**part.others, "type": "image", **source})
+                new_content.append(_image_part(part))
                 heard.append(None)
             elif part.kind == "audio":
                 _check_given(part, options, place)
@@ -191,6 +193,14 @@ def _check_text(text: Any, options: ChatOptions, where: str) -> None:
             f"{where}: {options.audio_token} in a text part: give the sound as a part of its own, "
             '{"type": "audio", "path": ...}, without the marker.'
         )
+
+
+def _image_part(part: Part) -> dict:
+    """An image part for the template, which may write its `url` or `path`."""
+    if part.source is MISSING:
+        return {**part.others, "type": "image"}
+    key = part.key if part.key in ("image", "url", "path") else "url" if isinstance(part.source, str) else "image"
+    return {**part.others, "type": "image", key: part.source}
 
 
 def _check_given(part: Part, options: ChatOptions, where: str) -> None:

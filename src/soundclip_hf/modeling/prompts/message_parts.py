@@ -67,12 +67,14 @@ class Part:
         kind: What it is.
         source: The text; or a medium: a path, URL, bytes, or an object that holds it. `MISSING` for a medium without
             source; `None` for an audio part that marks a silent image.
+        key: The key under which the source stands, as it is; empty if it was decoded or stood deeper.
         sampling_rate: Of an array, in Hz, where the part says it.
         others: The keys of the part that do not name its type or its source.
     """
 
     kind: Kind
     source: Any
+    key: str
     sampling_rate: Any
     others: Mapping[str, Any]
 
@@ -115,12 +117,13 @@ def read_part(part: Any, where: str) -> Part:
         text = part.get("text")
         if not isinstance(text, str):
             raise ValueError(f"{where} has no text: `text` is {_describe(text)}; give a string.")
-        return Part(kind, text, None, others)
+        return Part(kind, text, "text", None, others)
     source, rate = _source(part, own, where)
     if source is MISSING and kind == "audio" and "audio" in part:
         source = None
     _check_source(kind, source, where)
-    return Part(kind, source, part.get("sampling_rate") if rate is None else rate, others)
+    key = next((name for name in own if source is not None and part.get(name) is source), "")
+    return Part(kind, source, key, part.get("sampling_rate") if rate is None else rate, others)
 
 
 def media_outside_parts(message: Mapping[str, Any]) -> list[str]:
