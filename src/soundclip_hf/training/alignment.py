@@ -220,6 +220,7 @@ def _measured(
         metrics=numbers,
         error_bars=error_bars,
         config={**recipe, **{key: projected[key] for key in ("pool", "sample", "repeats")}},
+        dataset_revision=settings.dataset_revision,
     )
 
 
