@@ -33,6 +33,14 @@ CASES = {
         ([*PAIR, "--grid", "loss"], TRAIN),
         ([*PAIR, "--report_to", "wandb"], TRAIN),
     ],
+    "reproduce tables": [(["--check"], WORKS)],
+    "tradeoff": [
+        (["--paper", "--task", "dense captioning"], WORKS),
+        (
+            ["--paper", "--plot", "{}/out/t.png"],
+            "soundclip tradeoff --plot needs matplotlib, which is not installed: pip install 'soundclip-hf[plots]'",
+        ),
+    ],
     "ave2 segment": [
         (["{}/clip.mp4", "--out", "{}/out", "--workers", "1"], WORKS),
         (

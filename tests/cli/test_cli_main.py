@@ -79,6 +79,7 @@ OWN_TEXT = {
     "--model": "another kind of model",
     "--out": "another file",
     "--overwrite": "another thing is replaced",
+    "--plot": "another picture",
     "--revision": "of a model, or the branch to push to",
     "--seed": "another draw",
     "--title": "of a card, or of a page",

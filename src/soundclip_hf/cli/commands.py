@@ -12,7 +12,9 @@ from .describe import describe
 from .embed import embed
 from .env import env
 from .index import index
+from .reproduce import reproduce
 from .search import search
+from .tradeoff import tradeoff
 
 app = typer.Typer(
     help="Sound for LLaVA: ask about pictures and clips, with their sound inside the visual tokens.",
@@ -30,6 +32,8 @@ app.command()(search)
 app.command()(convert)
 app.command(context_settings=SETTINGS_FOLLOW)(align)
 app.add_typer(ave2, name="ave2")
+app.command()(tradeoff)
+app.add_typer(reproduce, name="reproduce")
 app.command()(env)
 
 

@@ -12,15 +12,23 @@ from typing import Any, ClassVar
 from ..files import write_text
 from ..text_tables import json_value, open_table
 
-_NEEDED = {"task": str, "model": str, "dataset": str, "n": int, "seed": int, "metrics": dict, "error_bars": dict}
-_OPTIONAL = {
+_NEEDED: dict[str, Any] = {
+    "task": str,
+    "model": str,
+    "dataset": str,
+    "n": int,
+    "seed": int,
+    "metrics": dict,
+    "error_bars": dict,
+}
+_OPTIONAL: dict[str, Any] = {
     "config": dict,
     "versions": dict,
     "revision": str | None,
     "dataset_revision": str | None,
     "created": str | None,
 }
-_KINDS = {str: "text", int: "a whole number", dict: "a JSON object"}
+_KINDS: dict[Any, str] = {str: "text", int: "a whole number", dict: "a JSON object"}
 
 
 def _now() -> str:
@@ -119,7 +127,8 @@ class EvalResult:
                 expected = _KINDS.get(kind, "text or null")
                 raise ValueError(f"{path} is not a result: {name} is {values[name]!r:.60}, expected {expected}")
         # What the file does not say must not be filled in with the versions and the time of now.
-        values = {"versions": {}, "created": None} | values
+        values.setdefault("versions", {})
+        values.setdefault("created", None)
         try:
             return cls(**values)
         except ValueError as error:
