@@ -48,6 +48,7 @@ def write_media(
     stamps: list[int] | None = None,
     fps: int = 25,
     video_options: dict[str, str] | None = None,
+    pixel_ratio: Fraction | None = None,
     cover: bool = False,
     options: dict[str, str] | None = None,
     format: str | None = None,  # noqa: A002
@@ -65,6 +66,8 @@ def write_media(
             stream: Any = container.add_stream(video, rate=fps, options=video_options or {})
             stream.height, stream.width = frames[0].shape[:2]
             stream.pix_fmt, stream.bit_rate = "yuv420p", 2_000_000
+            if pixel_ratio is not None:
+                stream.sample_aspect_ratio = pixel_ratio
             stream.time_base = stream.codec_context.time_base = Fraction(1, 1000) if stamps else Fraction(1, fps)
             streams.append(stream)
         if audio:

@@ -251,6 +251,26 @@ def test_turned_videos_come_out_upright(tmp_path, backend, degrees):
     assert np.abs(np.asarray(found, int) - np.asarray(expected, int)).mean() < 12
 
 
+@pytest.mark.parametrize(("degrees", "max_side"), [(0, None), (90, None), (0, 32)])
+def test_pixels_that_are_not_square_keep_their_ratio(tmp_path, backend, degrees, max_side):
+    """Kind: the shape of pixels is lost. 64 x 48 pixels, twice as wide as high, are shown as 8:3, or turned as 3:8."""
+    plain = write_media(
+        tmp_path / "a.mp4",
+        video="libx264",
+        audio="aac",
+        samples=noise(3, 16000),
+        rate=16000,
+        frames=grey_frames(30),
+        fps=10,
+        pixel_ratio=Fraction(2),
+    )
+    source = rotate_mp4(plain, degrees)
+    made = cut(Job(str(source), "a"), tmp_path / "out", Cutting(backend=backend, encoding=Encoding(max_side=max_side)))
+    width, height = read_clip(tmp_path / "out" / made.segments[0].path).frame.size
+    assert width / height == (3 / 8 if degrees else 8 / 3)
+    assert max(width, height) == (128 if max_side is None else 64)
+
+
 def test_a_finished_video_is_not_cut_again(tmp_path):
     source = write_media(
         tmp_path / "a.mp4",
