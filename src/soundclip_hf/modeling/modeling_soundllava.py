@@ -376,6 +376,10 @@ class SoundLlavaForConditionalGeneration(SoundLlavaPreTrainedModel, LlavaForCond
         Args:
             return_sound_info: Return a `ModelOutput` (as with `return_dict_in_generate=True`) that also has
                 `sound_info`, one [`SoundInfo`] per slot.
+
+        Raises:
+            ValueError: As `get_image_features`; if placeholders and visual tokens differ; if placeholders have neither
+                pictures, sounds, embeddings nor a cache that they stand for.
         """
         if inputs is not None and "input_ids" not in kwargs:
             inputs, kwargs["input_ids"] = None, inputs
