@@ -174,3 +174,5 @@ def test_the_wheel_carries_them(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"soundclip_hf/bundled/tiny/{name}" for name in FILES} | {"soundclip_hf/bundled/clip.mp4"} <= names
     assert "soundclip_hf/configs/align/whisperclip.yaml" in names
+    tables = {path.name for path in (ROOT / "src" / "soundclip_hf" / "analysis" / "paper").iterdir()}
+    assert {f"soundclip_hf/analysis/paper/{name}" for name in tables} <= names

@@ -41,7 +41,7 @@ def same(first: Path, second: Path) -> bool:
 
 
 def test_an_adapter_that_both_classes_load(run, tmp_path, parts):
-    result = run("--num_train_epochs", 4)
+    result = run("--num_train_epochs", 4, "--dataset_revision", "main")
     out = tmp_path / "out"
     losses = curve(out)
     assert len(losses) == 12  # 18 pairs in batches of 6, four times
@@ -55,6 +55,11 @@ def test_an_adapter_that_both_classes_load(run, tmp_path, parts):
     assert llava.config.audio_encoder_name_or_path == str(parts / "whisper")
     assert SoundLlavaProcessor.from_pretrained(out).feature_extractor.window == "short"
     assert EvalResult.load(out / "retrieval.json").metrics == result.metrics
+    assert result.dataset_revision is None  # of a folder
+    # Under these names `soundclip tradeoff` looks for them.
+    for name in ("raw_a2v.t1", "projected_a2v.t1"):
+        low, high = result.interval(name)
+        assert low <= result.numbers()[name] <= high
     assert result.n == 6
     assert result.metrics["chance"]["mean_rank"] == 3.5
     assert result.metrics["projected_a2v"]["mean_rank"] == curve(out, "eval_a2v_mean_rank")[-1]

@@ -220,7 +220,8 @@ def _measured(
         metrics=numbers,
         error_bars=error_bars,
         config={**recipe, **{key: projected[key] for key in ("pool", "sample", "repeats")}},
-        dataset_revision=settings.dataset_revision,
+        # A folder has none, whatever was asked for.
+        dataset_revision=None if Path(str(settings.dataset)).exists() else settings.dataset_revision,
     )
 
 
