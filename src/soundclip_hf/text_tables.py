@@ -127,4 +127,13 @@ def check_writable(value: Any) -> None:
             raise ValueError(f"has half of a surrogate pair ({half!r}), which UTF-8 cannot write: {item[:40]!r}")
 
 
-__all__ = ["check_writable", "csv_lines", "csv_rows", "json_lines", "json_value", "open_table"]
+def writable(value: Any) -> Any:
+    """A text or JSON value in which U+FFFD takes the place of each half of a surrogate pair."""
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, dict):
+        return {writable(name): writable(entry) for name, entry in value.items()}
+    return [writable(entry) for entry in value] if isinstance(value, (list, tuple)) else value
+
+
+__all__ = ["check_writable", "csv_lines", "csv_rows", "json_lines", "json_value", "open_table", "writable"]

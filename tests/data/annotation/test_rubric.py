@@ -41,7 +41,7 @@ def changed(path, value):
     ("answer", "words"),
     [
         ("I cannot do that.", "no complete JSON object"),
-        (json.dumps(good())[:-5], "lacks"),
+        (json.dumps(good())[:-5], "cut off"),
         (changed(["temporal_alignment", "score"], 11), "temporal_alignment.score is 11"),
         (changed(["temporal_alignment", "score"], -1), "whole number"),
         (changed(["temporal_alignment", "score"], 8.0), "8.0, not a whole number"),

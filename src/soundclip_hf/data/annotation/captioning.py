@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from ..ave2.schema import sample_id
 from ..inference.asking import Question
 from ..inference.media_parts import MediaOptions, find_clip
-from ..inference.strict_json import check_keys, checked_text, first_object, object_schema
+from ..inference.strict_json import check_keys, checked_text, last_object, object_schema
 from .rubric import REPAIR, clip_question
 
 VIDEO_INSTRUCTIONS = """\
@@ -83,7 +83,7 @@ class Captioning:
         Raises:
             ValueError: The text has no JSON object, one of another form, or one with an empty description.
         """
-        answer = first_object(text)
+        answer = last_object(text)
         check_keys(answer, [*self.columns], "the object")
         columns = {name: checked_text(answer[name], name) for name in self.columns}
         if not columns[self.columns[0]]:

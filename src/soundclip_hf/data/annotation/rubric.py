@@ -17,7 +17,7 @@ from ...files import sha256
 from ..ave2.schema import DIMENSIONS, MAX_SCORE, SOURCES, sample_id
 from ..inference.asking import Question
 from ..inference.media_parts import MediaOptions, find_clip, media_parts
-from ..inference.strict_json import check_keys, checked_text, first_object, object_schema, type_name
+from ..inference.strict_json import check_keys, checked_text, last_object, object_schema, type_name
 
 PROMPT_ID = "soundclip-hf/ave2-captions/1"
 INSTRUCTIONS = """\
@@ -161,12 +161,12 @@ def _escaped(text: str) -> str:
 def parse(text: str) -> dict[str, Any]:
     """The answer of a judge as columns: scores, reasons, lists and label.
 
-    The first JSON object in the text counts. Text around it, such as a code fence, is ignored.
+    The last JSON object in the text counts: see `strict_json.last_object`.
 
     Raises:
         ValueError: The text has no JSON object, or one that does not fit `SCHEMA`; the message says why.
     """
-    answer = first_object(text)
+    answer = last_object(text)
     check_keys(answer, SCHEMA["required"], "the object")
     columns: dict[str, Any] = {}
     for dimension in DIMENSIONS:
@@ -177,9 +177,7 @@ def parse(text: str) -> dict[str, Any]:
         score = judged["score"]
         whole = isinstance(score, int) and not isinstance(score, bool) and 0 <= score <= MAX_SCORE
         if score is not None and not whole:
-            raise ValueError(
-                f"{dimension}.score is {json.dumps(score)}, not a whole number from 0 to {MAX_SCORE} or null"
-            )
+            raise ValueError(f"{dimension}.score is {_shown(score)}, not a whole number from 0 to {MAX_SCORE} or null")
         columns[f"{dimension}_score"] = score
         columns[f"{dimension}_reason"] = checked_text(judged["reason"], f"{dimension}.reason")
     for name in SOURCES:
@@ -189,6 +187,11 @@ def parse(text: str) -> dict[str, Any]:
         texts = (checked_text(source, name, MAX_NAME) for source in names)
         columns[name] = [text for text in texts if text]
     return columns | {"audio_visual_label": checked_text(answer["audio_visual_label"], "audio_visual_label", MAX_NAME)}
+
+
+def _shown(value: Any) -> str:
+    """A value of JSON in a message; lists and objects may be long and deep."""
+    return type_name(value) if isinstance(value, (dict, list)) else f"{json.dumps(value):.80}"
 
 
 __all__ = ["INSTRUCTIONS", "PROMPT_ID", "SCHEMA", "MediaRubric", "Rubric", "clip_question", "parse"]

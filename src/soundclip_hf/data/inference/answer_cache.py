@@ -17,16 +17,21 @@ class AnswerCache:
 
     Args:
         path: SQLite file, which is made if it does not exist. None keeps the answers in memory, for this run alone.
+
+    Raises:
+        ValueError: When it is opened: the file is no SQLite file, or cannot be written.
     """
 
     def __init__(self, path: str | Path | None) -> None:
         self.path = path
 
     def __enter__(self) -> AnswerCache:
-        self.database = sqlite3.connect(
-            ":memory:" if self.path is None else self.path, isolation_level=None, timeout=60
-        )
-        self.database.execute("PRAGMA journal_mode=WAL")
+        place = ":memory:" if self.path is None else self.path
+        try:
+            self.database = sqlite3.connect(place, isolation_level=None, timeout=60)
+            self.database.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.DatabaseError as error:
+            raise ValueError(f"{self.path}: cannot be used as a file of answers ({error}); choose another") from error
         self.database.execute("PRAGMA synchronous=NORMAL")
         self.database.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL)")
         self.database.execute("CREATE TABLE IF NOT EXISTS used (model TEXT PRIMARY KEY, input INTEGER, output INTEGER)")
@@ -48,19 +53,30 @@ class AnswerCache:
         return hashlib.sha256(request.encode()).hexdigest()
 
     def get(self, key: str) -> Answer | None:
+        """The answer to a question; None if there is none, or it is not in the form of `put`."""
         found = self.database.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
-        return Answer(**json.loads(found[0])) if found else None
+        try:
+            answer = Answer(**json.loads(found[0])) if found else None
+        except (TypeError, ValueError, RecursionError):
+            return None
+        return answer if answer is not None and isinstance(answer.text, str) else None
 
     def put(self, key: str, answer: Answer) -> None:
-        text = json.dumps(asdict(answer), ensure_ascii=False)
+        """
+        Args:
+            answer: Of text that UTF-8 can write.
+        """
+        values = asdict(answer)
+        del values["finish_reason"]  # accepted answers are complete; earlier versions do not know it
+        text = json.dumps(values, ensure_ascii=False)
         self.database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, text))
 
-    def count_tokens(self, model: str, answer: Answer) -> None:
-        """Add the tokens of an answer, accepted or not, to those that a model has used."""
+    def count_tokens(self, model: str, given: int, made: int) -> None:
+        """Add input and output tokens, of an answer that was accepted or not, to those that a model has used."""
         self.database.execute(
             "INSERT INTO used VALUES (?, ?, ?) ON CONFLICT (model) DO UPDATE SET "
             "input = input + excluded.input, output = output + excluded.output",
-            (model, answer.input_tokens, answer.output_tokens),
+            (model, given, made),
         )
 
     def used_tokens(self, model: str) -> tuple[int, int]:

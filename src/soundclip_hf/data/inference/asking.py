@@ -10,12 +10,14 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
+from ...text_tables import check_writable, writable
 from .answer_cache import AnswerCache
 from .client import ChatClient
 from .connections import ServerConnections, connect
+from .replies import CUT_OFF
 from .server import Answer, NoAnswerError, Server
 from .strict_json import response_format
 
@@ -91,7 +93,13 @@ class Asker:
 
     def __init__(self, server: Server, prompt: Prompt, cache: AnswerCache, connections: ServerConnections) -> None:
         self.server, self.prompt, self.cache = server, prompt, cache
-        self.client = ChatClient(server, connections, response_format("ave2", prompt.schema))
+        # Replies that are thrown away are billed, too.
+        self.client = ChatClient(
+            server,
+            connections,
+            response_format("ave2", prompt.schema),
+            lambda given, made: cache.count_tokens(server.model, given, made),
+        )
 
     async def ask(self, row: Mapping[str, Any]) -> Outcome:
         """
@@ -100,33 +108,51 @@ class Asker:
         """
         text, attempts = None, 0
         try:
+            check_writable(dict(row))
             question = self.prompt.question(row)
             key = self.cache.key(self.server.parameters(), question.key, self.prompt.schema)
             if (known := self.cache.get(key)) is not None:
                 with suppress(ValueError):  # accepted by an older version that was less strict
-                    return Outcome(self.prompt.parse(known.text), known, text=known.text)
+                    return Outcome(self.prompt.parse(known.text), known, text=writable(known.text))
             messages = await asyncio.to_thread(question.messages) if question.decodes else question.messages()
-        except ValueError as error:
-            return Outcome(None, failure="no_evidence", detail=str(error))
+        except Exception as error:  # whatever is wrong with one clip or row, the others are asked about
+            plain = isinstance(error, (ValueError, OSError))
+            detail = str(error) if plain else f"{type(error).__name__}: {error}"
+            return Outcome(None, failure="no_evidence", detail=writable(detail))
         try:
             for last in (False, True):
                 answer = await self.client.ask(messages)
-                self.cache.count_tokens(self.server.model, answer)
-                text, attempts = answer.text, attempts + answer.attempts
+                text, attempts = writable(answer.text), attempts + answer.attempts
                 try:
-                    columns = self.prompt.parse(text)
+                    columns = self._parse(answer)
                 except ValueError as error:
-                    if last:
-                        return Outcome(None, None, "unusable", str(error), text, attempts)
-                    repair = self.prompt.repair.format(reason=error)
-                    turns = [{"role": "assistant", "content": text}, {"role": "user", "content": repair}]
-                    messages = [*messages, *turns]
+                    cut = self.client.cut_off(answer.finish_reason) if answer.finish_reason in CUT_OFF else None
+                    reason = writable(cut or str(error))
+                    # A model that has thought until it was cut off would think as long again.
+                    if last or (cut and "{" not in text):
+                        detail = f"{reason}: {error}; raise max_tokens" if cut else reason
+                        return Outcome(None, None, "unusable", detail, text, attempts)
+                    repair = self.prompt.repair.format(reason=reason)
+                    said = {"role": "assistant", "content": text if text.strip() else "(nothing)"}
+                    messages = [*messages, said, {"role": "user", "content": repair}]
                     continue
+                answer = replace(answer, text=text)
                 self.cache.put(key, answer)
                 return Outcome(columns, answer, text=text, attempts=attempts)
         except NoAnswerError as error:
-            return Outcome(None, None, error.reason, str(error), text, attempts + error.attempts)
+            return Outcome(None, None, error.reason, writable(str(error)), text, attempts + error.attempts)
         raise AssertionError("both turns end above")
+
+    def _parse(self, answer: Answer) -> dict[str, Any]:
+        """
+        Raises:
+            ValueError: The answer does not fit, or was cut off behind an object that may be a draft.
+        """
+        columns = self.prompt.parse(answer.text)
+        check_writable(columns)
+        if answer.finish_reason in CUT_OFF and not answer.text.rstrip("` \t\r\n").endswith("}"):
+            raise ValueError("more was to come after the JSON object")
+        return columns
 
 
 @asynccontextmanager

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import ClassVar
 
 from ...settings import SettingError
+from .credentials import endpoint, read_key
 from .server import Server, ServerOptions, check_prices
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ServerSettings(ServerOptions):
     """A model on a server, and the instructions that it gets.
 
@@ -39,6 +39,7 @@ class ServerSettings(ServerOptions):
         if not self.base_url or not self.model:
             raise SettingError("base_url and model are needed: the address of the server, and its name for the model")
         super().__post_init__()
+        endpoint(self.base_url, None)
         check_prices(self, "max_cost")
         if (self.instructions is None) != (self.prompt_id is None):
             raise SettingError("instructions and prompt_id belong together: other instructions need another prompt_id")
@@ -49,12 +50,15 @@ class ServerSettings(ServerOptions):
         Args:
             processes: How many ask the server at the same time; each gets an equal share of its limits. At most
                 `concurrency`, since each process sends at least one request at a time.
+
+        Raises:
+            SettingError: As of `credentials.read_key`.
         """
         options = {option.name: getattr(self, option.name) for option in fields(ServerOptions)}
         options["concurrency"] = max(1, self.concurrency // processes)
         for name in ("requests_per_minute", "tokens_per_minute"):
             options[name] = None if options[name] is None else options[name] / processes
-        return Server(**options, api_key=os.environ.get(self.api_key_env), budget=self.max_cost)
+        return Server(**options, api_key=read_key(self.api_key_env), budget=self.max_cost)
 
     def prompt_arguments(self) -> dict[str, str]:
         """The arguments of a prompt that replace our instructions; empty if ours are used.
