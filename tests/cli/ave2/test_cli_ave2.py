@@ -107,7 +107,7 @@ def test_failed_judgements_are_reported_and_asked_again(soundclip, tmp_path):
     with chat_server(lambda number, body: completion("no")) as asked:
         outcome = soundclip("ave2", "judge", table, "--out", out, "--base-url", asked.url, "--model", "m")
     assert outcome.code == 1
-    assert outcome.stderr.startswith("failed: {'unusable': 60}, the first because: ")
+    assert outcome.stderr.startswith("failed: {'unusable': 60}, most often because: ")
     letters = tmp_path / "judged.parquet.dead.parquet"
     assert {letter["error"] for letter in read_dead_letters(letters)} == {"unusable"}
     assert {row["overall_score"] for row in read_rows(out)} == {None}

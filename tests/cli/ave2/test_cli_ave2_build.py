@@ -34,19 +34,23 @@ def test_build_goes_on_and_asks_again_for_what_failed(soundclip, world, tmp_path
         config.write_text(yaml.safe_dump(values(folder, tmp_path / "out", asked.url)))
         command = ["ave2", "build", "--config", config, "subset.eval_share=0", "--json"]
         first = soundclip(*command)
-        assert first.code == 0, first.stderr
+        assert first.code == 1, first.stderr
+        *made, told = first.rows
         stages = ["segment", "annotate", "judge", "subset"]
-        assert [row["stage"] for row in first.rows] == [*(stage for stage in stages for _ in range(2)), "shard"]
-        assert "failed: {'failed: unusable': 2}" in first.stderr
-        assert all(row["fresh"] for row in first.rows)
+        assert [row["stage"] for row in made] == [*(stage for stage in stages for _ in range(2)), "shard"]
+        assert told["failed"] == {"failed: unusable": 2}
+        assert told["cause"].startswith("it has no complete JSON object (long")
+        assert "failed: {'failed: unusable': 2}, most often because: it has no complete JSON object" in first.error
+        assert all(row["fresh"] for row in made)
         count = len(asked.bodies)
-        assert not any(row["fresh"] for row in soundclip(*command).rows)
+        assert not any(row["fresh"] for row in soundclip(*command).rows[:-1])
         assert len(asked.bodies) == count
         well.append(True)
         told = soundclip(*command[:-1]).stdout.splitlines()
         assert told[2] == "judge: 2 rows in 2 shards, 0 made now; {'failed: unusable': 2}"
         assert told[4] == f"shard: 2 rows in {tmp_path / 'out' / 'upload'}, as before"
         again = soundclip(*command, "--retry")
+        assert again.code == 0, again.stderr
         fresh = [(row["stage"], row["shard"]) for row in again.rows if row["fresh"]]
         assert fresh == [(stage, f"0000{n}") for stage in ("judge", "subset") for n in (0, 1)] + [("shard", "all")]
         assert len(asked.bodies) == count + 2

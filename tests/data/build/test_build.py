@@ -270,7 +270,8 @@ def test_no_key_is_written_down(built, tmp_path, monkeypatch):
 def test_nothing_left_is_no_data_set(tmp_path):
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "bad.mp4").write_bytes(b"no media")
-    config = settings(tmp_path / "videos", tmp_path / "out", "http://127.0.0.1:9/v1")
-    with pytest.raises(BuildError, match="shard: no clip is left; see what segment and subset say, and "):
-        list(build(config))
+    with chat_server(lambda number, body: None) as asked:
+        config = settings(tmp_path / "videos", tmp_path / "out", asked.url)
+        with pytest.raises(BuildError, match="shard: no clip is left; see what segment and subset say, and "):
+            list(build(config))
     assert not (tmp_path / "out" / "upload").exists()

@@ -77,7 +77,7 @@ def annotate(
         captioners = {
             step: (options.server(str(url), str(name)), prompts[step]) for step, (url, name) in models.items()
         }
-        run = TableRun(table, out, options.cache)
+        run = TableRun(table, out, options.cache, asks=bool(models))
         annotator = Annotator(captioners, run.cache, run.letters, run.earlier)
 
         def finished_row(annotation: Annotation) -> dict[str, Any]:

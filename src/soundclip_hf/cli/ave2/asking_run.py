@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import typer
 
 from ..output import FAILED, CliError, note, result, with_progress
+from .causes import Causes
 
 T = TypeVar("T")
 
@@ -19,16 +20,17 @@ class TableRun:
         table: A table, or the dead letters of an earlier run, whose rows are then replaced in `out`.
         out: Parquet file of all rows.
         cache: File of the answers; None for one beside `out`.
+        asks: Whether models are asked, so that a row that cannot be written can fail by itself.
 
     Raises:
         CliError: There are dead letters, but not the table that they belong to.
     """
 
-    def __init__(self, table: Path, out: Path, cache: Path | None) -> None:
+    def __init__(self, table: Path, out: Path, cache: Path | None, asks: bool = True) -> None:
         from ...data.annotation.dead_letters import earlier_attempts, is_dead_letters
         from ...data.ave2.tables import files
 
-        self.table, self.out = table, out
+        self.table, self.out, self.asks = table, out, asks
         self.cache = cache or out.with_name(f"{out.name}.answers.sqlite")
         self.letters = out.with_name(f"{out.name}.dead.parquet")
         self.again = is_dead_letters(table)
@@ -38,6 +40,7 @@ class TableRun:
             files(table)  # says what is wrong with it before anything is made
         self.earlier = earlier_attempts(table) if self.again else {}
         self.failures: Counter[str] = Counter()
+        self.causes = Causes()
         self.cached = self.failed = self.asked = 0
         out.parent.mkdir(parents=True, exist_ok=True)
 
@@ -46,7 +49,8 @@ class TableRun:
         from ...data.ave2.tables import read_rows
 
         if not self.again:
-            yield from read_rows(self.table)
+            # A row with text that cannot be written costs itself: its questions fail, and say why.
+            yield from read_rows(self.table, unwritable=self.asks)
             return
         # A row for which several steps failed has several letters, and is asked about once.
         yield from {letter["sample_id"]: letter["row"] for letter in read_dead_letters(self.table)}.values()
@@ -78,7 +82,14 @@ class TableRun:
 
     def summary(self, requests: int, spent: float) -> dict[str, Any]:
         rows: dict[str, Any] = {"rows": self.written, "done": self.asked - self.failed, "cached": self.cached}
-        return rows | {"failed": dict(self.failures), "requests": requests, "cost": spent}
+        told = rows | {"failed": dict(self.failures), "requests": requests, "cost": spent}
+        if self.failures:
+            from ...data.annotation.dead_letters import read_dead_letters
+
+            for letter in read_dead_letters(self.letters):
+                self.causes.add(letter)
+            told["cause"] = self.causes.most_frequent()
+        return told
 
     def finish(self, summary: dict[str, Any], done: str, as_json: bool) -> None:
         """Print the summary, and end with an error code if anything failed."""
@@ -87,11 +98,10 @@ class TableRun:
         else:
             print(f"{summary['done']} of {self.asked} rows {done} with {summary['requests']} requests, in {self.out}")
         if self.failures:
-            from ...data.annotation.dead_letters import read_dead_letters
-
-            first = next((letter["detail"] for letter in read_dead_letters(self.letters)), None)
-            reason = f", the first because: {first}" if first else ""
-            note(f"failed: {dict(self.failures)}{reason}; see {self.letters}, and give it as TABLE to ask again")
+            for line in self.causes.others():
+                note(line)
+            most = f"most often because: {self.causes.most_frequent()}"
+            note(f"failed: {dict(self.failures)}, {most}; see {self.letters}, and give it as TABLE to ask again")
             raise typer.Exit(FAILED)
 
 

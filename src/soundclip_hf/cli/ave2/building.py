@@ -10,7 +10,8 @@ import typer
 
 from ...extras import require
 from ..options import DebugOption, InclusiveOption, JsonOption, MediaOption, TableArgument, check_media
-from ..output import CliError, UsageError, note, reporting, result, with_progress
+from ..output import FAILED, CliError, UsageError, note, reporting, result, with_progress
+from .causes import Causes
 from .publishing import showing
 
 if TYPE_CHECKING:
@@ -69,11 +70,23 @@ def build(
                 return
             push = _pusher() if chosen.push.repo and "push" in stages else None
             steps = run(chosen, stages=stages, push=push, restart=restart, retry=retry)
-            failed = _report(steps, as_json, Path(chosen.out))
+            failed, unreadable = _report(steps, as_json, Path(chosen.out))
         except (BuildError, ServerError) as error:
             raise CliError(str(error)) from error
         if failed:
-            note(f"failed: {failed}; see {Path(chosen.out) / 'dead_letters'}, and ask again with --retry")
+            causes = _causes(Path(chosen.out) / "dead_letters")
+            if as_json:
+                result({"failed": failed, "cause": causes.most_frequent()})
+            for line in causes.others():
+                note(line)
+            note(
+                f"failed: {failed}, most often because: {causes.most_frequent()}; "
+                f"see {Path(chosen.out) / 'dead_letters'}, and ask again with --retry"
+            )
+        if unreadable:
+            note(f"failed: {unreadable}; {Path(chosen.out) / 'clips'} has the reason of each video (*.json)")
+        if failed or unreadable:
+            raise typer.Exit(FAILED)
 
 
 def subset(
@@ -163,9 +176,24 @@ def _rows(table: Path) -> Iterator[dict[str, Any]]:
     yield from rows
 
 
-def _report(steps: "Iterator[Progress]", as_json: bool, out: Path) -> dict[str, int]:
-    """A line per stage, or with JSON per shard; returns what failed, by reason."""
+def _causes(folder: Path) -> Causes:
+    from ...data.annotation.dead_letters import read_dead_letters
+
+    causes = Causes()
+    for path in sorted(folder.glob("*.parquet")):
+        for letter in read_dead_letters(path):
+            causes.add(letter)
+    return causes
+
+
+# Why a whole video has no clips, where it is not the video that has none to give.
+UNREADABLE = ("rejected: decode_error", "rejected: crashed")
+
+
+def _report(steps: "Iterator[Progress]", as_json: bool, out: Path) -> tuple[dict[str, int], dict[str, int]]:
+    """A line per stage, or with JSON per shard; returns which rows failed and which videos, by reason."""
     failed: Counter[str] = Counter()
+    unreadable: Counter[str] = Counter()
     following = next(steps, None)
     while following is not None:
         first, following = following, None
@@ -190,9 +218,10 @@ def _report(steps: "Iterator[Progress]", as_json: bool, out: Path) -> dict[str, 
                 names = ("rows", "counts", "seconds", "pushed")
                 result(told | {name: one.manifest[name] for name in names if name in one.manifest})
         failed.update({name: count for name, count in counts.items() if name.startswith("failed")})
+        unreadable.update({name: count for name, count in counts.items() if name in UNREADABLE})
         said = _line(first, rows, fresh, out)
         (note if as_json else print)(f"{said}; {dict(counts)}" if counts else said)
-    return dict(failed)
+    return dict(failed), dict(unreadable)
 
 
 def _line(last: "Progress", rows: int, fresh: int, out: Path) -> str:

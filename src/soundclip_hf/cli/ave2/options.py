@@ -1,7 +1,7 @@
 """Options that several commands of `soundclip ave2` share."""
 
 import inspect
-import os
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
@@ -47,30 +47,52 @@ class RequestOptions:
     input_price: PriceOption = 0.0
     output_price: PriceOption = 0.0
     seed: Annotated[int, typer.Option(min=0, help="Sent with each request.")] = 0
+    max_tokens: Annotated[
+        int, typer.Option(min=1, help="Most tokens of one answer, its reasoning included; longer ones are cut off.")
+    ] = 1024
+    extra_body: Annotated[
+        str | None,
+        typer.Option(metavar="JSON", help='More of each request, such as {"top_p": 0.9}; it overrides what is sent.'),
+    ] = None
 
     def server(self, base_url: str, model: str) -> "Server":
         """
         Raises:
-            UsageError: There is a budget without prices.
+            UsageError: There is a budget without prices, or an option of the server cannot be used.
         """
+        from ...data.inference.credentials import read_key
         from ...data.inference.server import Server
+        from ...settings import SettingError
 
         if self.max_cost is not None and not (self.input_price or self.output_price):
             raise UsageError("--max-cost needs --input-price and --output-price, per million tokens")
-        return Server(
-            base_url,
-            model,
-            api_key=os.environ.get(self.api_key_env),
-            budget=self.max_cost,
-            **{name: getattr(self, name) for name in SERVER_OPTIONS},
-        )
+        try:
+            return Server(
+                base_url,
+                model,
+                api_key=read_key(self.api_key_env),
+                budget=self.max_cost,
+                extra_body=_json_option(self.extra_body),
+                **{name: getattr(self, name) for name in SERVER_OPTIONS},
+            )
+        except SettingError as error:
+            raise UsageError(str(error)) from error
 
 
 # What `Server` has under the same name.
 SERVER_OPTIONS = (
     *("concurrency", "requests_per_minute", "tokens_per_minute", "timeout", "attempts"),
-    *("input_price", "output_price", "seed"),
+    *("input_price", "output_price", "seed", "max_tokens"),
 )
+
+
+def _json_option(text: str | None) -> Any:
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--extra-body: is no JSON ({error})") from error
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from ...text_tables import check_writable, writable
 from ..inference.answer_cache import AnswerCache
 from ..inference.asking import Outcome, Prompt, in_order, open_askers
 from ..inference.server import Server
@@ -66,9 +67,14 @@ class ModelRun(ABC, Generic[R]):
             async with open_askers(prompts, cache) as askers:
 
                 async def ask(row: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Outcome]]:
-                    steps = self.steps(row)
+                    try:
+                        check_writable(dict(row))
+                        steps = self.steps(row)
+                    except ValueError:
+                        steps = [*prompts]  # each fails for this reason
                     outcomes = await asyncio.gather(*(askers[step].ask(row) for step in steps))
-                    return row, dict(zip(steps, outcomes))
+                    # A row whose text cannot be written has failed, and is kept with what can be.
+                    return writable(dict(row)), dict(zip(steps, outcomes))
 
                 concurrency = max((server.concurrency for server, _ in prompts.values()), default=1)
                 answered = in_order(rows, ask, concurrency)

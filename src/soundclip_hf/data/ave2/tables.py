@@ -56,12 +56,14 @@ def check_readable(*paths: str | Path) -> None:
             require("pyarrow", what=f"{path}: reading Parquet")
 
 
-def read_rows(path: str | Path) -> Iterator[dict[str, Any]]:
+def read_rows(path: str | Path, unwritable: bool = False) -> Iterator[dict[str, Any]]:
     """Rows as dicts, class labels by name, clips left out, with flat memory.
 
     Args:
         path: Parquet of our schema; `.jsonl`, one row per line, of which derived columns may be absent; `.json`, the
             authors' shards; or a folder of one kind.
+        unwritable: Let rows of `.jsonl` pass whose text has half of a surrogate pair, for callers who check rows one by
+            one (`text_tables.check_writable`): no file can be written with them.
 
     Raises:
         ValueError: Another kind of file, or one that cannot be read.
@@ -70,7 +72,7 @@ def read_rows(path: str | Path) -> Iterator[dict[str, Any]]:
         if file.suffix == ".json":
             yield from from_upstream(file)
         elif file.suffix == ".jsonl":
-            yield from _json_lines(file)
+            yield from _json_lines(file, unwritable)
         else:
             for batch in _parquet(file, None):
                 for row in batch.to_pylist():
@@ -144,10 +146,10 @@ def _parquet(file: Path, columns: list[str] | None) -> Iterator[pyarrow.RecordBa
         raise ValueError(f"{file}: cannot be read as Parquet ({error})") from error
 
 
-def _json_lines(file: Path) -> Iterator[dict[str, Any]]:
+def _json_lines(file: Path, unwritable: bool) -> Iterator[dict[str, Any]]:
     for number, line in json_lines(file):
         try:
-            yield complete(json_value(line))
+            yield complete(json_value(line, unwritable))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{file}, line {number}: {error}") from error
 

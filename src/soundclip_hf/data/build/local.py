@@ -11,7 +11,7 @@ from typing import Any
 from ..pool import Crashed, run
 from .config import BuildConfig
 from .folder import BuildError, BuildFolder
-from .needs import check_needs
+from .needs import check_needs, check_reachable
 from .perform import is_done, perform, shards_of
 from .plan import make_plan
 from .stages import STAGES, Pusher
@@ -118,11 +118,14 @@ def build(
     Raises:
         NotInstalledError: A package is missing; nothing has been written then.
         BuildError: Another build is running in the folder; and as above.
+        ServerError: A server that will be asked cannot be reached; no video has been cut then.
     """
     stages = [*stages]
     check_needs(config, stages)
     with BuildFolder(Path(config.out)).locked():
-        for stage in prepare(config, stages, restart, retry):
+        wanted = prepare(config, stages, restart, retry)
+        check_reachable(config, wanted)
+        for stage in wanted:
             yield from run_stage(config, stage, push)
 
 

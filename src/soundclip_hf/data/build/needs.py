@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Collection
+from pathlib import Path
 
 from ...extras import require
+from ..inference.connections import check_servers
+from ..inference.server import Server
 from .config import BuildConfig
-from .folder import BuildError
+from .folder import BuildError, BuildFolder
 from .stages import STAGES
 
 # A job of Slurm needs these; everything else has a default.
@@ -39,4 +43,21 @@ def check_needs(config: BuildConfig, stages: Collection[str]) -> None:
         raise BuildError("run.executor=slurm: there is no sbatch here; start this where jobs are submitted")
 
 
-__all__ = ["check_needs"]
+def check_reachable(config: BuildConfig, stages: Collection[str]) -> None:
+    """Find out whether the servers are there that these stages will ask, before hours of cutting.
+
+    Only for a build on this machine: those who submit a job to a cluster often cannot reach its servers.
+
+    Raises:
+        ServerError: One of them cannot be asked.
+    """
+    folder, servers = BuildFolder(Path(config.out)), list[Server]()
+    for name, stage in STAGES.items():
+        asked = stage.servers(config) if name in stages else []
+        if asked and not all(folder.manifest(name, shard) for shard in stage.shards(config, folder)):
+            servers += [server.server() for server in asked]
+    if servers:
+        asyncio.run(check_servers(servers))
+
+
+__all__ = ["check_needs", "check_reachable"]

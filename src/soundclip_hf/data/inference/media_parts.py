@@ -52,7 +52,11 @@ def find_clip(folder: str | Path | None, sample_id: str) -> Path:
     if folder is None:
         raise ValueError("no folder of clips was given")
     path = Path(folder) / f"{sample_id}.mp4"
-    if path.name != f"{sample_id}.mp4" or not path.is_file():
+    try:
+        found = path.name == f"{sample_id}.mp4" and path.is_file()
+    except OSError as error:  # such as a name that is too long
+        raise ValueError(f"{path}: {error.strerror}") from error
+    if not found:
         raise ValueError(f"there is no {sample_id}.mp4 in {folder}")
     return path
 

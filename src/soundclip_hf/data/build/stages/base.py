@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -133,6 +135,9 @@ class Stage:
 def request_identity(server: ServerSettings, prompt: Prompt) -> dict[str, Any]:
     """What decides the answers of a model, for the identity of a stage."""
     request = {"model": server.model, "seed": server.seed, "max_tokens": server.max_tokens}
+    if server.extra_body:  # as a hash, since it may hold what nobody should read
+        text = json.dumps(server.extra_body, sort_keys=True)
+        request["extra_body_sha256"] = hashlib.sha256(text.encode()).hexdigest()
     return request | {"prompt_id": prompt.prompt_id, "prompt_sha256": prompt.sha256}
 
 
