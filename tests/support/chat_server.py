@@ -23,7 +23,7 @@ def good(scores: list[int | None] | None = None, **changes: Any) -> dict[str, An
     return answer | {"audio_visual_label": "a dog barks"} | changes
 
 
-def completion(answer: Any, **message: Any) -> tuple[int, dict[str, str], Any]:
+def completion(answer: Any, finish: str = "stop", **message: Any) -> tuple[int, dict[str, str], Any]:
     text = answer if isinstance(answer, str) else json.dumps(answer)
     return (
         200,
@@ -31,7 +31,7 @@ def completion(answer: Any, **message: Any) -> tuple[int, dict[str, str], Any]:
         {
             "model": "judge-1",
             "system_fingerprint": "fp",
-            "choices": [{"message": {"role": "assistant", "content": text} | message}],
+            "choices": [{"finish_reason": finish, "message": {"role": "assistant", "content": text} | message}],
             "usage": {"prompt_tokens": 100, "completion_tokens": 50},
         },
     )
@@ -44,14 +44,22 @@ class Asked:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.times: list[float] = []
+        self.gets: list[str] = []
         self.open = self.most = 0
         self.lock = threading.Lock()
         self.url = ""
 
 
 @contextmanager
-def chat_server(reply: Callable[[int, dict[str, Any]], Any]) -> Iterator[Asked]:
-    """Serve `reply(number of the request, body)`: a `(status, headers, object)`, or None to drop the connection."""
+def chat_server(
+    reply: Callable[[int, dict[str, Any]], Any], models: Callable[[], Any] = lambda: (501, {}, "no such list")
+) -> Iterator[Asked]:
+    """Serve `reply(number of the request, body)`: a `(status, headers, value)`, or None to drop the connection.
+
+    Args:
+        reply: The value is JSON, a text, bytes, or an iterator of bytes that are sent as they come.
+        models: The same for `GET`.
+    """
     asked = Asked()
 
     class Handler(BaseHTTPRequestHandler):
@@ -70,11 +78,27 @@ def chat_server(reply: Callable[[int, dict[str, Any]], Any]) -> Iterator[Asked]:
             answer = reply(number, body)
             with asked.lock:
                 asked.open -= 1
+            self.answer(answer)
+
+        def do_GET(self) -> None:
+            asked.gets.append(self.path)
+            self.answer(models())
+
+        def answer(self, answer: Any) -> None:
             if answer is None:
                 self.close_connection = True
                 return
             status, headers, value = answer
-            content = (value if isinstance(value, str) else json.dumps(value)).encode()
+            if isinstance(value, Iterator):
+                self.close_connection = True
+                self.send_response(status)
+                self.end_headers()
+                for part in value:
+                    self.wfile.write(part)
+                    self.wfile.flush()
+                return
+            text = value if isinstance(value, (str, bytes)) else json.dumps(value)
+            content = text.encode() if isinstance(text, str) else text
             self.send_response(status)
             for name, text in {"Content-Length": str(len(content)), **headers}.items():
                 self.send_header(name, text)

@@ -40,7 +40,7 @@ def test_build_goes_on_and_asks_again_for_what_failed(soundclip, world, tmp_path
         assert [row["stage"] for row in made] == [*(stage for stage in stages for _ in range(2)), "shard"]
         assert told["failed"] == {"failed: unusable": 2}
         assert told["cause"].startswith("it has no complete JSON object (long")
-        assert "failed: {'failed: unusable': 2}, most often because: it has no complete JSON object" in first.error
+        assert "failed: {'failed: unusable': 2}, most often because: it has no complete JSON object" in first.stderr
         assert all(row["fresh"] for row in made)
         count = len(asked.bodies)
         assert not any(row["fresh"] for row in soundclip(*command).rows[:-1])

@@ -26,6 +26,7 @@ def read_captions(path: str | Path, names: Mapping[str, str] | None = None) -> d
         ValueError: The file or a column does not exist, a caption is not text, or two rows have one id and different
             captions.
     """
+    require("pyarrow", what="reading your own captions")
     file, names = Path(path), dict(names or {})
     for theirs, ours in names.items():
         if ours not in CAPTION_COLUMNS:
@@ -55,7 +56,6 @@ def read_captions(path: str | Path, names: Mapping[str, str] | None = None) -> d
 
 
 def _parquet(file: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    require("pyarrow", what="reading your own captions")
     import pyarrow.parquet
 
     try:

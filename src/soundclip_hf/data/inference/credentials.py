@@ -48,7 +48,7 @@ def check_key(key: str, name: str = "api_key: the key") -> None:
 def shown_url(url: str) -> str:
     """A URL as it may be shown: without the user and the password, and without the values of its query."""
     place, mark, query = url.partition("?")
-    place = re.sub(r"^([a-zA-Z][a-zA-Z0-9+.-]*:/*)?.*@", r"\1***@", place, flags=re.DOTALL)
+    place = re.sub(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)?.*@", r"\1***@", place, flags=re.DOTALL)
     return place + mark + re.sub(r"=[^&#]*", "=***", query)
 
 
@@ -108,12 +108,18 @@ def endpoint(base_url: str, api_key: str | None) -> Endpoint:
     if api_key:
         headers["Authorization"] = f"Bearer {api_key}"
     secrets += [value for _, _, value in (part.partition("=") for part in parts.query.split("&")) if value]
-    spellings = (text for secret in secrets for text in (secret, json.dumps(secret)[1:-1], quote(secret, safe="")))
+    spellings = (text for secret in secrets for text in _spellings(secret))
     named = f"[{host}]" if ":" in host else host
     netloc = named if port is None else f"{named}:{port}"
     plain = urlunsplit(parts._replace(netloc=netloc, fragment=""))
     # The longest first: one may be a part of another.
     return Endpoint(plain, shown, headers, tuple(sorted(dict.fromkeys(spellings), key=len, reverse=True)))
+
+
+def _spellings(secret: str) -> tuple[str, ...]:
+    """As it is, as a text of JSON, where a slash may be escaped, and as a part of a URL."""
+    text = json.dumps(secret)[1:-1]
+    return secret, text, text.replace("/", "\\/"), quote(secret, safe="")
 
 
 __all__ = ["SHORTEST_IN_ANSWERS", "Endpoint", "check_key", "endpoint", "read_key", "shown_url"]

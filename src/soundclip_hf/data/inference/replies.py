@@ -82,6 +82,8 @@ def read_message(value: Any) -> Message | None:
     if not isinstance(message, dict) or choice.get("error"):
         return None
     content, reason, refusal = message.get("content"), choice.get("finish_reason"), message.get("refusal")
+    if isinstance(content, (bool, int, float, dict)):
+        raise ValueError(f"the content is {type(content).__name__}, not text")
     parts = content if isinstance(content, list) else [content]
     texts = [_part(part) for part in parts if part is not None]
     names = [str(value[key]) for key in ("model", "system_fingerprint") if value.get(key)]

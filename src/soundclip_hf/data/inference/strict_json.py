@@ -10,7 +10,7 @@ from ...text_tables import check_writable
 
 MAX_TEXT = 4000
 # Characters of an answer, and objects without an end in its reasoning, that are looked at: each costs a pass over it.
-MAX_ANSWER, MAX_UNCLOSED = 1_000_000, 20
+MAX_ANSWER, MAX_UNCLOSED = 1_000_000, 5
 # How models set their reasoning apart: <think> and the like, Mistral's [THINK], the tokens of Kimi and Command, the
 # channels of gpt-oss and Gemma. Some templates open it in the prompt, so that only the end is in the answer. Some
 # servers leave out the special tokens of channels, and "assistantfinal" remains.
