@@ -160,6 +160,20 @@ def test_own_captions(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", '\ufeffsample_id,text\r\n007,"a dog,\r\nbig"\r\n'),
+        ("a.jsonl", '\ufeff{"sample_id": "007", "text": "a dog,\\r\\nbig"}\r\n\r\n'),
+    ],
+)
+def test_tables_of_spreadsheets(tmp_path, name, text):
+    """A byte order mark, CRLF, blank lines, and ids that look like numbers."""
+    (tmp_path / name).write_bytes(text.encode())
+    found = read_captions(tmp_path / name, {"text": "video_caption"})
+    assert found == {"007": {"video_caption": "a dog,\r\nbig"}}
+
+
+@pytest.mark.parametrize(
     ("name", "text", "columns", "words"),
     [
         ("a.csv", "sample_id,txt\na,b\n", {"text": "video_caption"}, "no column 'text'; did you mean 'txt'"),
@@ -168,6 +182,9 @@ def test_own_captions(tmp_path):
         ("a.csv", "sample_id,x\na,b\n", {"x": "caption"}, "'caption' \\(for 'x'\\) is none of"),
         ("a.csv", "sample_id,video_caption\na,b\na,c\n", {}, "sample_id 'a' comes twice"),
         ("a.csv", "sample_id,video_caption\na,1\n", {}, "is 1, which is not text"),
+        ("a.csv", "sample_id,video_caption\na,b,c\n", {}, "row 1 after the heading has more or fewer fields"),
+        ("a.jsonl", '{"sample_id": "a", "video_caption": "\\ud83d"}\n', {}, "line 1: .*half of a surrogate pair"),
+        ("a.jsonl", '{"sample_id": "a"\n', {}, "line 1: .*is no JSON"),
         ("a.txt", "", {}, "give a .parquet"),
         ("a.parquet", "no", {}, "cannot be read"),
     ],

@@ -97,7 +97,10 @@ def last_object(text: str) -> dict[str, Any]:
         raise ValueError(reason)
     if in_a_list:
         raise ValueError("it has a list of JSON objects, not one object")
-    check_writable(found)
+    try:
+        check_writable(found)
+    except ValueError as error:
+        raise ValueError(f"its JSON object {error}") from error
     return found
 
 
