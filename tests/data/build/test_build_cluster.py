@@ -117,12 +117,13 @@ def test_clusters_that_cannot_be_used(world, tmp_path, monkeypatch, run, words):
 
 
 def test_a_failed_task_is_an_error(world, tmp_path):
-    folder, _ = world
-    config = settings(folder, tmp_path, "http://127.0.0.1:9/v1", run={"executor": "datatrove"})
-    list(run_on_cluster(config, stages=["segment"]))
-    BuildFolder(tmp_path).forget("segment", "00001")
-    with pytest.raises(BuildError, match="segment/00001 is missing"):
-        list(run_on_cluster(config, stages=["annotate"]))
+    folder, videos = world
+    with chat_server(Answering(videos)) as asked:
+        config = settings(folder, tmp_path, asked.url, run={"executor": "datatrove"})
+        list(run_on_cluster(config, stages=["segment"]))
+        BuildFolder(tmp_path).forget("segment", "00001")
+        with pytest.raises(BuildError, match="segment/00001 is missing"):
+            list(run_on_cluster(config, stages=["annotate"]))
 
 
 @pytest.mark.slow
