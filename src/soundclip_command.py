@@ -6,11 +6,16 @@ and takes seconds. Where this module was imported first, the package leaves the 
 model, so that `soundclip --help` and the commands that need no model start at once.
 """
 
+import sys
+
 
 def main() -> None:
     """Run the command line. Exits with the status of the command."""
-    from soundclip_hf.cli import main as run
-
+    try:
+        from soundclip_hf.cli import main as run
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        sys.exit(130)
     run()
 
 

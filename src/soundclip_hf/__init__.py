@@ -2,8 +2,12 @@
 
 import sys
 
-# The command `soundclip` registers the classes when a command loads a model: its help must not wait for torch.
-if "soundclip_command" not in sys.modules:
+# The command `soundclip` registers the classes when a command loads a model: its help must not wait for torch. While
+# `python -m NAME` imports the package of NAME, `sys.argv[0]` is "-m".
+_is_command = "soundclip_command" in sys.modules or (
+    sys.argv[:1] == ["-m"] and {"soundclip_hf.cli", "soundclip_hf.cli.__main__"} & set(sys.orig_argv)
+)
+if not _is_command:
     from . import modeling as _modeling  # noqa: F401  (registers every class)
     from .media import read_clip
     from .modeling.audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig

@@ -114,6 +114,16 @@ def json_value(text: str, unwritable: bool = False) -> Any:
     return value
 
 
+def json_text(value: Any) -> str:
+    """JSON in one line that UTF-8 can write: where a text holds half of a surrogate pair, only ASCII is used."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value)
+    return text
+
+
 def check_writable(value: Any) -> None:
     r"""
     Raises:
@@ -140,4 +150,4 @@ def writable(value: Any) -> Any:
     return [writable(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
 
-__all__ = ["check_writable", "csv_lines", "csv_rows", "json_lines", "json_value", "open_table", "writable"]
+__all__ = ["check_writable", "csv_lines", "csv_rows", "json_lines", "json_text", "json_value", "open_table", "writable"]

@@ -192,3 +192,33 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
+
+
+@pytest.mark.parametrize("answer", ["raise ModuleNotFoundError('Could not import module PreTrainedModel')", "pass"])
+def test_ctrl_c_while_a_command_imports_is_one_line(answer):
+    """Packages may answer it with an error of their own, or swallow it: transformers does the first."""
+    code = f"""
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "soundclip_hf.cli.loading":
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                signal.pause()
+            except KeyboardInterrupt:
+                {answer}
+            raise ImportError("of something else")
+sys.meta_path.insert(0, Interrupt())
+from soundclip_command import main
+sys.argv = ["soundclip", "describe", "a.mp4"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
+
+
+def test_the_module_starts_as_fast_as_the_script():
+    """`python -m soundclip_hf.cli` imports the package first: torch would be imported where no Ctrl-C is reported."""
+    code = "import runpy, sys; sys.argv = ['-m', '--version']; sys.orig_argv = ['python', '-m', 'soundclip_hf.cli']\n"
+    code += "import soundclip_hf; print('torch' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"

@@ -1,19 +1,24 @@
 """The command `soundclip`. Its modules import torch and transformers inside the commands, so that help is fast."""
 
-import sys
 from typing import Any
+
+from . import interrupts
 
 
 def main() -> None:
     """Entry point of the console script."""
+    interrupts.watch()
     # Ctrl-C may come while the commands are being imported, before any of them can report it.
     try:
         from .commands import app
 
         app(prog_name="soundclip")
     except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        sys.exit(130)
+        interrupts.end()
+    except (SystemExit, Exception):  # typer itself exits without a word
+        if interrupts.came():
+            interrupts.end()
+        raise
 
 
 def __getattr__(name: str) -> Any:
