@@ -1,8 +1,8 @@
 """Loads the model that the options of a command name, with a processor that fits it."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from transformers.utils import logging as transformers_logging
 from ..bundled import TINY
 from ..modeling.checkpoints.encoder import NotAnAudioEncoderError, audio_encoder_config, load_audio_encoder
 from ..modeling.configuration_soundclip import SoundClipConfig, SoundLlavaConfig
+from ..modeling.finite import weight_that_is_not_finite
 from ..modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
 from ..modeling.processing_soundllava import SoundLlavaProcessor
 from ..modeling.projector import AlignmentProjector
+from ..text_tables import json_value
 from .output import CliError, UsageError, note, one_line, warn
 
 BUNDLED = "soundclip_hf/bundled/tiny"
@@ -31,6 +33,11 @@ class Loaded:
     name: str
     revision: str | None
     encoder: str
+
+    @cached_property
+    def weight_that_is_not_finite(self) -> str | None:
+        """The name of a weight that holds NaN or Inf, or None; looked for once, where an answer asks for it."""
+        return weight_that_is_not_finite(self.model)
 
 
 @dataclass(frozen=True)
@@ -77,9 +84,17 @@ class ModelChoice:
         return config
 
     def warn_if_synthetic(self) -> None:
-        """Say so where the model was trained on synthetic scenes alone."""
+        """Say so where the model was trained on synthetic scenes alone; a damaged `training.json` is named."""
         marker = Path(self.source) / "training.json"
-        if marker.is_file() and json.loads(marker.read_text(encoding="utf-8")).get("world") == "synthetic":
+        if not marker.is_file():
+            return
+        try:
+            values = json_value(marker.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else one_line(error)
+            warn(f"{marker}: {reason}, so it is unknown what the model was trained on")
+            return
+        if isinstance(values, dict) and values.get("world") == "synthetic":
             warn("this model knows synthetic scenes alone: its answers about real pictures and sounds mean nothing")
 
 
@@ -101,8 +116,8 @@ def load(choice: ModelChoice) -> Loaded:
         note(encoder_note(encoder, choice.alignment))
     elif config.model_type != "sound_llava":
         raise CliError(
-            f"--model {source}: is a LLaVA without ears; add --encoder (such as openai/whisper-base), or name a "
-            "SoundLlava or an adapter"
+            f"--model {source}: is a LLaVA without an audio encoder; add --encoder (such as openai/whisper-base), or "
+            "name a SoundLlava or an adapter"
         )
     try:
         model, processor = _load_parts(source, revision, config, encoder, sound_config, weights)
@@ -131,8 +146,8 @@ def _load_parts(
 ) -> tuple[Any, SoundLlavaProcessor]:
     model_class = SoundLlavaForConditionalGeneration
     if config.model_type != "sound_llava":
-        with_ears = SoundLlavaConfig.from_llava_config(config, sound_config, audio_encoder_name_or_path=encoder)
-        model = model_class.from_pretrained(source, config=with_ears, revision=revision, dtype=dtype)
+        with_encoder = SoundLlavaConfig.from_llava_config(config, sound_config, audio_encoder_name_or_path=encoder)
+        model = model_class.from_pretrained(source, config=with_encoder, revision=revision, dtype=dtype)
         processor = SoundLlavaProcessor.from_llava(source, encoder, sound_config=sound_config, revision=revision)
         return model, processor
     model = model_class.from_pretrained(source, revision=revision, dtype=dtype)

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import can_return_tuple
 
+from .finite import NotFiniteError
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel as ModelBase
 else:
@@ -59,7 +61,7 @@ class HearingMixin(ModelBase):
         Encoder outputs `(sounds, d_a)` to `f_a` `(sounds, vision_hidden_size)` in float32.
 
         Raises:
-            ValueError: If `sound_embeds` has another shape, or a result is not finite.
+            ValueError: If `sound_embeds` has another shape, or a result is not finite (`NotFiniteError`).
         """
         config = getattr(self.config, "sound_config", self.config)
         width = config.audio_embedding_dim
@@ -71,7 +73,7 @@ class HearingMixin(ModelBase):
         aligned = self.audio_projection(sound_embeds, alignment=alignment, alpha=alpha)
         if not torch.compiler.is_compiling() and not torch.isfinite(aligned).all():
             rows = (~torch.isfinite(aligned)).any(dim=1).nonzero()[:, 0].tolist()
-            raise ValueError(
+            raise NotFiniteError(
                 f"The aligned embedding f_a of sound(s) {rows} is not finite. Check the sound for NaN or overflow, or "
                 "load the model in bfloat16 or float32."
             )

@@ -3,9 +3,10 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..media import shown, without_password
+from ..modeling.finite import NotFiniteError, weight_that_is_not_finite, why_not_finite
 from ..modeling.modeling_soundclip import SoundClipModel
 from ..modeling.processing_soundclip import SoundClipProcessor
 from .embedding_store import Block, EmbeddingStore, Entry
 from .reading import Read, Reading, Source, read_source
 
 READERS = 2
-# A batch of long sounds is padded to the longest of them.
+# A batch of sounds is padded to the longest of them, so that its length is limited.
 SECONDS_AT_A_TIME = 1200
-FLUSH_FILES, FLUSH_SECONDS = 256, 20.0
+# A run that is killed loses what it has embedded since its last flush.
+FLUSH_FILES, FLUSH_SECONDS = 256, 5.0
 
 log = logging.getLogger("soundclip_hf.retrieval")
 
@@ -33,7 +36,7 @@ class Dual:
     A dual encoder with its processor.
 
     Attributes:
-        settings: What embeddings depend on, by name; JSON values.
+        settings: Everything that the embeddings depend on, by name; JSON values.
     """
 
     model: SoundClipModel
@@ -42,13 +45,18 @@ class Dual:
 
     @property
     def rate(self) -> int:
-        """Of the sounds, in Hz."""
+        """Sampling rate of the sounds, in Hz."""
         return self.processor.feature_extractor.sampling_rate
+
+    @cached_property
+    def weight_that_is_not_finite(self) -> str | None:
+        """The name of a weight that holds NaN or Inf, or None; looked for once, where an embedding is not finite."""
+        return weight_that_is_not_finite(self.model)
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """What became of a file: an entry with its vectors `(dim,)`, fp32 on the CPU, or an error."""
+    """The result of one file: its entry and its vectors, `(dim,)`, fp32, on the CPU; or an error."""
 
     source: Source
     entry: Entry | None = None
@@ -60,7 +68,7 @@ class Embedded:
 def embed_files(
     sources: Sequence[Source], dual: Dual, how: Reading, batch_size: int, normalize: bool
 ) -> Iterator[Embedded]:
-    """Read files ahead, embed them in batches; one that fails costs the others nothing."""
+    """Embed files in batches, reading ahead. A file that fails does not affect the others."""
     batches = deque(sources[start : start + batch_size] for start in range(0, len(sources), batch_size))
     with ThreadPoolExecutor(READERS) as pool:
         reading: deque[Any] = deque()
@@ -84,7 +92,7 @@ def embed_files(
 def store_all(
     rows: Iterable[Embedded], store: EmbeddingStore, settings: dict[str, Any]
 ) -> Generator[Embedded, None, None]:
-    """Pass on what comes, and put it on disk every few seconds."""
+    """Pass on the rows, and write them to disk every few seconds."""
     held: list[Embedded] = []
     last = time.monotonic()
     try:
@@ -114,7 +122,7 @@ def _embed_batch(read: Sequence[Read], dual: Dual, normalize: bool) -> list[Embe
         log.debug("%s", ", ".join(one.source.name for one in read), exc_info=True)
         if len(read) == 1:
             return [Embedded(read[0].source, error=_naming(read[0].source, error))]
-        # One of them spoils the batch (or all of them are too much for the memory).
+        # One of them fails, or all of them together need too much memory.
         return [done for one in read for done in _embed_batch([one], dual, normalize)]
     return [Embedded(one.source, one.entry, heard.get(one.source.name), seen.get(one.source.name)) for one in read]
 
@@ -131,23 +139,25 @@ def _embed_sounds(read: Sequence[Read], dual: Dual, normalize: bool) -> list[Ten
     vectors: list[Tensor] = []
     for group in groups:
         inputs = dual.processor(audio=group, sampling_rate=dual.rate, return_tensors="pt").to(dual.model.device)
-        with torch.inference_mode():
-            vectors += _finished(dual.model.get_audio_features(**inputs).pooler_output, normalize)
+        vectors += _features(dual, dual.model.get_audio_features, inputs, normalize)
     return vectors
 
 
 def _embed_pictures(read: Sequence[Read], dual: Dual, normalize: bool) -> list[Tensor]:
     pictures = [one.pictures if len(one.pictures) > 1 else one.pictures[0] for one in read]
     inputs = dual.processor(images=pictures, return_tensors="pt").to(dual.model.device)
-    with torch.inference_mode():
-        features = dual.model.get_image_features(**inputs).pooler_output
-    if not torch.isfinite(features).all():
-        raise ValueError("the embedding of the picture is not finite; load the model with dtype='float32'")
-    return _finished(features, normalize)
+    return _features(dual, dual.model.get_image_features, inputs, normalize)
 
 
-def _finished(features: Tensor, normalize: bool) -> list[Tensor]:
-    features = features.float()
+def _features(dual: Dual, compute: Callable[..., Any], inputs: Mapping[str, Any], normalize: bool) -> list[Tensor]:
+    try:
+        with torch.inference_mode():
+            features = compute(**inputs).pooler_output.float()
+        if not torch.isfinite(features).all():
+            raise NotFiniteError("the embedding is NaN or infinite")
+    except NotFiniteError as error:
+        reason = why_not_finite(inputs, dual.weight_that_is_not_finite, dual.model.dtype)
+        raise NotFiniteError(f"cannot be embedded: {reason}") from error
     return list((F.normalize(features, dim=-1) if normalize else features).cpu())
 
 

@@ -8,15 +8,16 @@ import torch
 from transformers import LogitsProcessor
 
 from ...media import shown
+from ...modeling.finite import NotFiniteError, why_not_finite
 from ..loading import Loaded
-from ..output import UsageError, log, one_line
+from ..output import UsageError, in_options, log, one_line
 from .items import Item
 from .opening import Opened, open_item
 
 
 @dataclass(frozen=True)
 class Asking:
-    """How to ask; None takes the model's own setting."""
+    """The settings of a run of `soundclip describe`; None takes the setting of the model."""
 
     question: str
     top_k: int | None = None
@@ -30,7 +31,7 @@ class Asking:
 
     def settled(self, loaded: Loaded) -> "Asking":
         """
-        Fill in what the model decides.
+        Replace each None by the setting of the model.
 
         Raises:
             UsageError: If an option does not fit the model, or another option.
@@ -75,8 +76,37 @@ class SeededSampling(LogitsProcessor):
         return scores.float() / self.temperature - torch.stack(noise).to(scores.device)
 
 
+class FiniteLogits(LogitsProcessor):
+    """
+    Refuse logits that are NaN or infinite. The largest of them would be the first token of the vocabulary, and an
+    answer of such tokens is empty.
+    """
+
+    def __init__(self) -> None:
+        self.bad: torch.Tensor | None = None
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        # NaN and Inf are the maximum where there is one; -Inf alone forbids a token, and is no fault.
+        bad = ~torch.isfinite(scores.amax(-1))
+        if self.bad is None:
+            self.bad = bad
+            self.check()
+        else:
+            # Looked at in the end, so that a GPU need not be waited for at every token.
+            self.bad = self.bad | bad
+        return scores
+
+    def check(self) -> None:
+        """
+        Raises:
+            NotFiniteError: If any logits were not finite.
+        """
+        if self.bad is not None and self.bad.any():
+            raise NotFiniteError("the logits are NaN or infinite")
+
+
 def planned_row(item: Item, asking: Asking, loaded: Loaded) -> dict[str, Any]:
-    """What a row says of how it was made; `asking` is settled."""
+    """The part of a row that is known before its answer: the item and the settings. `asking` is settled."""
     return {
         "id": item.id,
         **item.media,
@@ -96,7 +126,7 @@ def planned_row(item: Item, asking: Asking, loaded: Loaded) -> dict[str, Any]:
 
 
 def answer(items: Sequence[Item], asking: Asking, loaded: Loaded, batch_size: int) -> Iterator[dict[str, Any]]:
-    """Read, ask and describe; a failing item costs the others nothing. `asking` is settled."""
+    """Read the items and answer their questions; an item that fails does not affect the others. `asking` is settled."""
     for start in range(0, len(items), batch_size):
         batch = items[start : start + batch_size]
         opened: list[Opened] = []
@@ -116,7 +146,7 @@ def answer(items: Sequence[Item], asking: Asking, loaded: Loaded, batch_size: in
 
 def _naming(item: Item, error: Exception) -> str:
     """The message, which names the item or one of its files."""
-    text = one_line(error)
+    text = in_options(one_line(error), "dtype")
     return text if item.error or any(shown(name) in text for name in item.media.values()) else f"{item.name}: {text}"
 
 
@@ -129,7 +159,7 @@ def _outcomes(opened: Sequence[Opened], asking: Asking, loaded: Loaded) -> dict[
         log.debug("%s", ", ".join(one.item.name for one in opened), exc_info=True)
         if len(opened) == 1:
             return {opened[0].item.id: {"error": _naming(opened[0].item, error)}}
-    # One of them spoils the batch (or all of them are too much for the memory).
+    # One of them fails, or all of them together need too much memory.
     return {key: value for one in opened for key, value in _outcomes([one], asking, loaded).items()}
 
 
@@ -149,18 +179,27 @@ def _generate(opened: Sequence[Opened], asking: Asking, loaded: Loaded) -> dict[
         return_dict=True,
         processor_kwargs=options,
     ).to(model.device, model.dtype)
+    finite = FiniteLogits()
+    call["logits_processor"] = [finite]
     if asking.temperature > 0:
-        call["logits_processor"] = [SeededSampling(asking.temperature, asking.seed, len(opened))]
-    with torch.inference_mode():
-        output = model.generate(
-            **inputs,
-            **call,
-            max_new_tokens=asking.max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            pad_token_id=processor.tokenizer.pad_token_id,
-            return_sound_info=True,
-        )
+        call["logits_processor"].append(SeededSampling(asking.temperature, asking.seed, len(opened)))
+    try:
+        with torch.inference_mode():
+            output = model.generate(
+                **inputs,
+                **call,
+                max_new_tokens=asking.max_new_tokens,
+                do_sample=False,
+                num_beams=1,
+                pad_token_id=processor.tokenizer.pad_token_id,
+                return_sound_info=True,
+            )
+        finite.check()
+    except NotFiniteError as error:
+        if len(opened) > 1:  # each of them is asked alone then, and explained
+            raise
+        reason = why_not_finite(inputs, loaded.weight_that_is_not_finite, model.dtype)
+        raise NotFiniteError(f"cannot be answered: {reason}") from error
     texts = processor.batch_decode(output.sequences[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     infos = output.sound_info or [None] * len(opened)
     rows = {}
