@@ -5,16 +5,21 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 import subprocess
 import sys
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from soundclip_hf.files import (
     InUseError,
+    expand_user,
     lock_folder,
     naming,
     open_locked,
+    partial_name,
     read_json,
     replacing,
     replacing_folder,
@@ -139,3 +144,65 @@ def test_naming_puts_the_file_in_front_of_errors_that_do_not_say_it(tmp_path):
     with pytest.raises(ValueError, match="line 3") as caught, naming(path):
         raise said
     assert caught.value is said
+
+
+@pytest.mark.parametrize("name", ["a" * 250, "ä" * 120, "日" * 80])
+def test_a_long_name_has_a_temporary_name_that_fits(tmp_path, name):
+    for kind in ("one", "other"):
+        write_text(tmp_path / f"{name}{kind[0]}", kind)
+    assert (tmp_path / f"{name}o").read_text() == "other"
+    assert partial_name(tmp_path / f"{name}x") != partial_name(tmp_path / f"{name}y")
+    with replacing_folder(tmp_path / f"{name}f") as folder:
+        (folder / "a").touch()
+    assert (tmp_path / f"{name}f" / "a").exists()
+
+
+def test_the_umask_decides_the_permissions(tmp_path):
+    """safetensors writes files that others cannot read, whatever the umask is."""
+    before = os.umask(0o027)
+    try:
+        with replacing(tmp_path / "a.safetensors", sync=True) as partial:
+            save_file({"x": torch.zeros(1)}, partial)
+        with replacing_folder(tmp_path / "b") as folder:
+            save_file({"x": torch.zeros(1)}, folder / "a.safetensors")
+        write_text(tmp_path / "c", "")
+    finally:
+        os.umask(before)
+    for path in ("a.safetensors", "b/a.safetensors", "c"):
+        assert stat.S_IMODE((tmp_path / path).stat().st_mode) == 0o640
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from soundclip_hf.files import replacing, replacing_folder
+with replacing(Path(sys.argv[1]) / "a") as file, replacing_folder(Path(sys.argv[1]) / "b") as folder:
+    file.touch()
+    (folder / "c").touch()
+    os._exit(0)
+"""
+
+
+def test_leftovers_of_processes_that_ended_are_removed(tmp_path):
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=True)
+    assert len(list(tmp_path.iterdir())) == 2
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    own = partial_name(tmp_path / "own")
+    kept = [
+        own,
+        tmp_path / f".x.{ended.pid}-another_machine.partial",
+        tmp_path / ".x.partial",
+        tmp_path / "x.1.partial",
+    ]
+    for path in (*kept, tmp_path / f".x.{ended.pid}.partial"):
+        path.touch()
+    lock_folder(tmp_path).close()
+    assert sorted(tmp_path.iterdir()) == sorted([*kept, tmp_path / ".lock"])
+
+
+def test_a_home_folder_of_nobody(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert str(expand_user("~/a")) == "/home/me/a"
+    with pytest.raises(ValueError, match=r"^~no-such-user/a: ~no-such-user is no home folder of a user here"):
+        expand_user("~no-such-user/a")

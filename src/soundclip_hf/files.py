@@ -9,24 +9,87 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
+import re
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 CHUNK = 1 << 20
+NAME_BYTES = 255  # of a file name, on the file systems of Linux and macOS
+
+_MACHINE = re.sub(r"[^A-Za-z0-9]", "_", platform.node())[:32]
+_LEFTOVER = re.compile(r"\..+\.(?P<process>\d+)(?:-(?P<machine>\w*))?\.partial", re.DOTALL)
+_tidied: set[Path] = set()
 
 
 class InUseError(ValueError):
     """Another process has the lock of a file or folder; the message names it and says what to do."""
 
 
-def partial_name(path: str | Path) -> Path:
-    """The temporary name of a file, for writers that stay open over several calls; others use [`replacing`]."""
+def name_beside(path: str | Path, ending: str) -> Path:
+    """The hidden name `.NAME` + `ending` in the folder of a file; shortened where it would be too long for a name."""
     target = Path(path)
-    return target.with_name(f".{target.name}.{os.getpid()}.partial")
+    name = f".{target.name}{ending}"
+    if len(os.fsencode(name)) > NAME_BYTES:
+        digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
+        name = f".{target.name[:32]}-{digest}{ending}"
+    return target.with_name(name)
+
+
+def partial_name(path: str | Path) -> Path:
+    """
+    The temporary name of a file, for writers that stay open over several calls; others use [`replacing`].
+
+    It says which process on which machine writes, so that what a killed process has left can be told apart. The first
+    call for a folder removes such files from it.
+    """
+    folder = Path(path).parent
+    if folder not in _tidied:
+        remove_leftovers(folder)
+    return name_beside(path, _partial_ending())
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove files and folders with temporary names whose processes have ended, on this machine, without finishing."""
+    _tidied.add(folder)
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            match = _LEFTOVER.fullmatch(entry.name)
+            # Earlier versions did not name the machine.
+            if match is None or match["machine"] not in (None, _MACHINE) or _is_running(int(match["process"])):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    os.unlink(entry.path)
+
+
+def _partial_ending() -> str:
+    return f".{os.getpid()}-{_MACHINE}.partial"
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
+
+
+def _mode_of_new_files(unused: Path) -> int:
+    """The permissions that a new file gets, which the umask of the process decides, and the folder."""
+    with unused.open("wb") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+    unused.unlink()
+    return mode
 
 
 @contextmanager
@@ -34,14 +97,18 @@ def replacing(path: str | Path, *, sync: bool = False) -> Iterator[Path]:
     """
     Yield a temporary path in the same folder; it is renamed to `path` if the block ends without an error.
 
+    The file has the permissions of any new file, also where its writer gives it others, as safetensors does.
+
     Args:
         sync: Wait for the disk before the file is renamed: even after a crash of the machine, it has either its old or
             its new content.
     """
     partial = partial_name(path)
     try:
-        partial.unlink(missing_ok=True)  # of a process that was killed and had the same number
+        mode = _mode_of_new_files(partial)
         yield partial
+        if partial.is_file():
+            partial.chmod(mode)
         if sync:
             sync_file(partial)
         os.replace(partial, path)
@@ -91,10 +158,15 @@ def replacing_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[P
     """
     target, mark = Path(path), secrets.token_hex(4)
     # A folder cannot be written over, so its temporary name is one that no run before has left behind.
-    partial, old = (target.with_name(f".{target.name}.{mark}.{kind}") for kind in ("partial", "old"))
+    partial, old = (name_beside(target, f".{mark}{ending}") for ending in (_partial_ending(), ".old"))
+    remove_leftovers(target.parent)
     partial.mkdir()
     try:
+        mode = _mode_of_new_files(partial / mark)
         yield partial
+        for file in partial.rglob("*"):
+            if file.is_file() and not file.is_symlink():
+                file.chmod(mode)
         if overwrite and target.is_dir():
             target.rename(old)
         try:
@@ -106,6 +178,20 @@ def replacing_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[P
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def expand_user(path: str | Path) -> Path:
+    """
+    A path with the home folder in the place of `~` or `~user`.
+
+    Raises:
+        ValueError: If there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        user = Path(path).parts[0]
+        raise ValueError(f"{path}: {user} is no home folder of a user here; write the whole path") from error
 
 
 def sync_file(path: Path) -> None:
@@ -137,6 +223,7 @@ def lock_folder(folder: Path) -> BinaryIO:
 
 
 def _locked(path: Path, named: Path) -> BinaryIO:
+    remove_leftovers(path.parent)
     # Not the library filelock, which keeps the open file to itself: answers are written to the file that is locked.
     while True:
         file = path.open("ab")
@@ -202,11 +289,14 @@ def sha256(
 
 __all__ = [
     "InUseError",
+    "expand_user",
     "lock_folder",
+    "name_beside",
     "naming",
     "open_locked",
     "partial_name",
     "read_json",
+    "remove_leftovers",
     "replacing",
     "replacing_folder",
     "sha256",

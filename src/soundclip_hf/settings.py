@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
+from .files import expand_user
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
@@ -126,7 +128,10 @@ def find_config(name: str | Path) -> Path:
     Raises:
         SettingError: If there is none; the message lists the known names.
     """
-    path = Path(name).expanduser()
+    try:
+        path = expand_user(name)
+    except ValueError as error:
+        raise SettingError(f"config {error}") from error
     if path.is_file():
         return path
     known: dict[str, Path] = {}

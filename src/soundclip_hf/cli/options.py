@@ -108,6 +108,17 @@ def parse_frame(text: str) -> str | float:
     return seconds
 
 
+def check_out(out: Path | None) -> None:
+    """
+    Check that an output is not written to a folder whose name is `~` or `~user`, where the shell left that as it is.
+
+    Raises:
+        UsageError: If it would be.
+    """
+    if out is not None and out.parts and out.parts[0].startswith("~") and not Path(out.parts[0]).exists():
+        raise UsageError(f"--out {out}: {out.parts[0]} is no home folder that the shell knows; write the whole path")
+
+
 def check_media(folder: Path | None) -> None:
     """
     Check the folder of `--media` once, so that a wrong one is not an error of every clip.
@@ -139,5 +150,6 @@ __all__ = [
     "RevisionOption",
     "TableArgument",
     "check_media",
+    "check_out",
     "parse_frame",
 ]

@@ -37,7 +37,10 @@ def resolve(
         if scheme in ("http", "https"):
             media = fetch(text)
         elif scheme == "file":
-            path = Path(_of_file_url(text) if text[:7].lower() == "file://" else text).expanduser()
+            try:
+                path = Path(_of_file_url(text) if text[:7].lower() == "file://" else text).expanduser()
+            except RuntimeError as error:
+                raise MediaError(f"{name}: there is no such user here; write the whole path") from error
             try:
                 status = path.stat()
             except (OSError, ValueError) as error:

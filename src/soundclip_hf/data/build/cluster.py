@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...files import expand_user
 from ..inference.server_settings import ServerSettings
 from .config import BuildConfig
 from .folder import BuildError, BuildFolder
@@ -71,7 +72,7 @@ def _absolute(config: BuildConfig) -> BuildConfig:
     """Tasks may start in another folder."""
 
     def place(path: str | None) -> str | None:
-        return path and str(Path(path).expanduser().absolute())
+        return path and str(expand_user(path).absolute())
 
     def told(server: ServerSettings | None) -> ServerSettings | None:
         return server and replace(server, instructions=place(server.instructions))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from ...files import expand_user
 from ...media_kinds import CLIPS, media_files
 from .config import BuildConfig
 from .folder import BuildError, BuildFolder
@@ -47,7 +47,7 @@ def make_plan(config: BuildConfig, folder: BuildFolder) -> int:
 def _videos(config: BuildConfig) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for name in config.videos:
-        given = Path(name).expanduser().absolute()
+        given = expand_user(name).absolute()
         if not given.exists():
             raise BuildError(f"videos: {given}: no such file or folder")
         for path in media_files(given, CLIPS).paths if given.is_dir() else [given]:
