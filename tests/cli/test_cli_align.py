@@ -1,11 +1,13 @@
 """`soundclip align`: the adapter, its numbers on stdout, and one line for what is wrong."""
 
 import json
+import sys
 
 import pytest
 from alignment_parts import write_base, write_pairs, write_whisper
 
 from soundclip_hf import SoundClipModel
+from soundclip_hf.files import lock_folder
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,66 @@ def test_an_adapter_and_its_numbers(align, parts, tmp_path, soundclip):
     assert row["seed"] == 3
     assert row["adapter"] == str(tmp_path / "other")
     assert row["metrics"]["projected_a2v"]["mean_rank"] >= 1
+
+
+def test_the_best_epoch_and_the_curve(align, parts, tmp_path):
+    done = align("--dataset", parts / "pairs", "--num_train_epochs", 3, "--json")
+    assert done.code == 0, done.stderr
+    (row,) = done.rows
+    history = json.loads((tmp_path / "out" / "curve.json").read_text())
+    losses = {entry["epoch"]: entry["eval_loss"] for entry in history if "eval_loss" in entry}
+    assert row["best_epoch"] == min(losses, key=losses.get)
+    assert row["best_epoch_chosen_by"] == "eval_loss"
+    assert row["metrics"]["best_epoch"]["epoch_of_the_adapter"] == 3.0
+    line, last = done.stderr.splitlines()[-2:]
+    assert line.startswith(f"best epoch: {row['best_epoch']:g} of 3, by eval_loss (")
+    assert line.endswith("); the adapter is that of epoch 3")
+    assert last == f"adapter: {tmp_path / 'out'}"
+    assert (tmp_path / "out" / "curve.png").stat().st_size > 1000
+    # The lock of the run is not left beside the adapter.
+    assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
+
+
+def test_without_matplotlib_one_note_and_no_picture(align, parts, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    done = align("--dataset", parts / "pairs")
+    assert done.code == 0, done.stderr
+    assert not (tmp_path / "out" / "curve.png").exists()
+    assert (tmp_path / "out" / "curve.json").exists()
+    notes = [line for line in done.stderr.splitlines() if "matplotlib" in line]
+    assert len(notes) <= 1  # logging may write to the stream of an earlier test
+
+
+def test_rows_that_cannot_be_read_are_left_out_and_reported(align, tmp_path):
+    """One bad gzip, empty sound or picture costs its own pair; also in the next run, which reads the cache."""
+    folder = write_pairs(tmp_path / "pairs", 14)
+    (folder / "003.wav").write_bytes(b"\x1f\x8b\x08\x00broken")
+    (folder / "007.png").write_bytes(b"")
+    for words in ((), ("--seed", 2, "--output_dir", tmp_path / "next")):
+        done = align("--dataset", folder, *words, "--json")
+        assert done.code == 1
+        assert done.error == "error: 2 rows of the dataset could not be used and were left out"
+        assert done.rows[0]["metrics"]["rows_left_out"] == 2
+        SoundClipModel.from_pretrained(done.rows[0]["adapter"])
+
+
+def test_two_runs_do_not_share_a_folder(align, parts, tmp_path):
+    (tmp_path / "out").mkdir()
+    with lock_folder(tmp_path / "out"):
+        # Told before the models are loaded: this one does not exist.
+        done = align("--dataset", parts / "pairs", "--base_model", "/nowhere")
+        assert done.code == 1
+        assert f"{tmp_path / 'out'}: another process is writing to it" in done.error
+    assert align("--dataset", parts / "pairs").code == 0
+
+
+def test_progress_in_a_log(align, parts, monkeypatch):
+    monkeypatch.setattr("soundclip_hf.cli.output.PROGRESS_SECONDS", 0.0)
+    done = align("--dataset", parts / "pairs", "--num_train_epochs", 2, "--cache_batch_size", 4)
+    assert done.code == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert any(line.startswith("embedding train: 4 of 12, ") and line.endswith(" left") for line in lines)
+    assert any(line.startswith("training: 1 of 4, ") and line.endswith(" left") for line in lines)
 
 
 def test_a_grid_writes_a_table(align, parts, tmp_path):

@@ -81,3 +81,24 @@ def test_a_batch_without_a_readable_row(collate):
 def test_cached_batches_pass_through():
     batch = {"rows": torch.arange(2)}
     assert collate_cached(batch) is batch
+
+
+def test_any_error_of_the_processor_costs_its_row_alone(collate, monkeypatch):
+    """Image processors raise what they like, as a TypeError or a RuntimeError of torch."""
+    processor = collate.processor.image_processor
+    preprocess = processor.preprocess
+
+    def picky(images, *arguments, **options):
+        if any(np.asarray(image).max() == 0 for image in images):
+            raise RuntimeError("a black picture")
+        return preprocess(images, *arguments, **options)
+
+    monkeypatch.setattr(processor, "preprocess", picky)
+    pairs = [
+        Pair(row, audio=sound_bytes(row), image=Image.new("RGB", (32, 32), colour))
+        for row, colour in enumerate(("red", "black", "blue"))
+    ]
+    batch = collate(pairs)
+    assert batch["rows"].tolist() == [0, 2]
+    assert batch["bad"].tolist() == [1]
+    assert len(batch["pixel_values"]) == 2

@@ -1,9 +1,11 @@
 """Datasets, streams and folders become rows that name the sources of a pair."""
 
+import logging
+
 import datasets
 import pytest
 import torch
-from alignment_parts import sound_bytes, table, write_table
+from alignment_parts import sound_bytes, table, write_pairs, write_table
 
 from soundclip_hf.training.arguments import AlignmentArguments, ArgumentsError
 from soundclip_hf.training.pairs import Pair, PairRows, PairStream, find_columns, open_pairs, validation_rows
@@ -97,6 +99,31 @@ def test_too_few_rows():
     assert validation_rows(4, 0.01, 0).sum() == 2
     with pytest.raises(ArgumentsError, match=r"3 row\(s\)"):
         validation_rows(3, 0.5, 0)
+
+
+def test_too_few_rows_name_the_dataset(tmp_path):
+    folder = write_pairs(tmp_path / "one", 1)
+    with pytest.raises(ArgumentsError, match=rf"^dataset {folder}: has 1 row\(s\)"):
+        open_pairs(settings(folder), seed=0)
+    with pytest.raises(ArgumentsError, match=r"^dataset ~no-such-user/x: ~no-such-user is no home folder"):
+        open_pairs(settings("~no-such-user/x"), seed=0)
+
+
+def test_names_of_files(tmp_path, caplog):
+    """A name that is not UTF-8 is a pair like any other. A file that is gone costs its own row and changes the hash."""
+    folder = write_pairs(tmp_path / "pairs", 6)
+    for ending in ("wav", "png"):
+        (folder / f"005.{ending}").rename(folder / f"caf\udce9.{ending}")
+    (folder / "._000.wav").write_bytes(b"not a sound")
+    (folder / "alone.wav").write_bytes(b"")
+    logging.getLogger("transformers").propagate = True
+    with caplog.at_level(logging.WARNING, "transformers.soundclip_hf.training"):
+        train, validation = open_pairs(settings(folder), seed=0)
+    assert f"{folder}: 1 sounds and pictures without a partner" in caplog.text
+    assert len(train) + len(validation) == 6
+    before = train.identity()
+    (folder / "000.wav").unlink()
+    assert train.identity() != before
 
 
 def test_parts_keep_their_row_numbers():

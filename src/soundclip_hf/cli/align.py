@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .options import DebugOption, JsonOption
-from .output import UsageError, note, reporting, result, warn
+from .output import FAILED, UsageError, note, progress, reporting, result, warn
 
 if TYPE_CHECKING:
     from ..evaluation.results import EvalResult
@@ -42,6 +42,9 @@ def align(
           --cache_embeddings out/cache --per_device_train_batch_size 1024 --seed 1
       soundclip align --config align/whisperclip --dataset my-clips --grid loss
 
+    The last lines and --json name the epoch with the best validation, and what it was chosen by. curve.png in
+    --output_dir shows the losses and the retrieval of all epochs (with the extra plots).
+
     The commands describe, embed and index take the adapter in --output_dir as --model. To train on several devices:
     accelerate launch -m soundclip_hf.training.alignment --config align/whisperclip …
 
@@ -68,7 +71,7 @@ def align(
                 from ..training.ablations import as_markdown, run_grid
 
                 done = []
-                rows = run_grid(grid, options, config)
+                rows = run_grid(grid, options, config, progress)
                 while True:
                     with redirect_stdout(sys.stderr):
                         entry = next(rows, None)
@@ -79,12 +82,13 @@ def align(
                         result(_row(entry[1], row=entry[0].label, paper=list(entry[0].paper)))
                 if not as_json:
                     print(as_markdown(done), end="")
+                _end([measured for _, measured in done])
                 return
             settings, training = read_arguments(options, config)
             from ..training.alignment import align as train
 
             with redirect_stdout(sys.stderr):
-                measured = train(settings, training)
+                measured = train(settings, training, progress)
         except SettingError as error:
             raise UsageError(str(error)) from error
         except (TrainingError, CacheError, ImportError) as error:
@@ -95,13 +99,36 @@ def align(
             _print(measured)
         if measured.n < 100:
             warn(f"retrieval was measured on {measured.n} pairs: chance is near, and the intervals are wide")
+        _end([measured])
+
+
+def _end(results: "list[EvalResult]") -> None:
+    """The last lines: the best epoch and the adapter of each run. Rows that were left out are a failure."""
+    for measured in results:
+        if (best := measured.metrics.get("best_epoch")) is not None:
+            chosen_by = _chosen_by(best)
+            note(
+                f"best epoch: {best['epoch']:g} of {best['last_epoch']:g}, by {chosen_by} "
+                f"({best[chosen_by]:.4g}); the adapter is that of epoch {best['epoch_of_the_adapter']:g}"
+            )
         note(f"adapter: {measured.model}")
+    left_out = max((measured.metrics.get("rows_left_out", 0) for measured in results), default=0)
+    if left_out:
+        note(f"error: {left_out} rows of the dataset could not be used and were left out")
+        raise typer.Exit(FAILED)
+
+
+def _chosen_by(best: dict[str, float]) -> str:
+    return next(name for name in best if name.startswith("eval_"))
 
 
 def _row(measured: "EvalResult", **more: Any) -> dict[str, Any]:
+    best = measured.metrics.get("best_epoch")
     return {
         **more,
         "adapter": measured.model,
+        "best_epoch": None if best is None else best["epoch"],
+        "best_epoch_chosen_by": None if best is None else _chosen_by(best),
         "n": measured.n,
         "seed": measured.seed,
         "metrics": measured.metrics,

@@ -10,6 +10,7 @@ from ..evaluation.results import EvalResult
 from ..files import write_text
 from .alignment import RESULT_NAME, align, recipe_of
 from .arguments import ArgumentsError, read_arguments
+from .trainer import Progress
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,9 @@ GRIDS: dict[str, tuple[Row, ...]] = {
 }
 
 
-def run_grid(name: str, options: Sequence[str], config: str | Path | None = None) -> Iterator[tuple[Row, EvalResult]]:
+def run_grid(
+    name: str, options: Sequence[str], config: str | Path | None = None, progress: Progress | None = None
+) -> Iterator[tuple[Row, EvalResult]]:
     """
     Train every row of a grid, each in its own folder of `output_dir`. Rows that are finished already are read.
 
@@ -81,6 +84,7 @@ def run_grid(name: str, options: Sequence[str], config: str | Path | None = None
     Args:
         name: One of `GRIDS`.
         options, config: As in `read_arguments`; the same for all rows.
+        progress: As in `align`.
 
     Raises:
         ArgumentsError: For an unknown name, and as in `align`.
@@ -93,7 +97,7 @@ def run_grid(name: str, options: Sequence[str], config: str | Path | None = None
         root = Path(str(training.output_dir))
         training.output_dir = str(root / row.label)
         found = _finished(Path(training.output_dir), recipe_of(settings, training))
-        result = align(settings, training) if found is None or settings.overwrite else found
+        result = align(settings, training, progress) if found is None or settings.overwrite else found
         done.append((row, result))
         _write(root, name, done)
         yield row, result

@@ -4,9 +4,10 @@
 """
 
 import json
+import logging
 import sys
-from collections.abc import Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,14 @@ from ..evaluation.results import EvalResult
 from ..files import write_text
 from .aligner import Aligner, load_aligner
 from .arguments import AlignmentArguments, AlignmentTrainingArguments, ArgumentsError, check_extra, read_arguments
-from .checkpoints import claim, last_checkpoint
+from .checkpoints import claim, last_checkpoint, only_run
 from .collators import PairCollator, collate_cached
+from .curve import BestEpoch, best_epoch, draw_curve
 from .embedding_cache import INDEX_NAME, CachedPairs, build_cache, cache_folder, finish_cache
 from .pairs import PairRows, PairStream, open_pairs
-from .trainer import AlignmentTrainer, PairEncoder, readable
+from .trainer import AlignmentTrainer, PairEncoder, Progress, StepProgress, readable
+
+logger = logging.getLogger("transformers.soundclip_hf.training")
 
 RESULT_NAME, CURVE_NAME = "retrieval.json", "curve.json"
 # Settings that do not change what a run computes.
@@ -45,14 +49,23 @@ _OF_THE_RECIPE = (
 )
 
 
-def align(settings: AlignmentArguments, training: AlignmentTrainingArguments) -> EvalResult:
+def align(
+    settings: AlignmentArguments, training: AlignmentTrainingArguments, progress: Progress | None = None
+) -> EvalResult:
     """
     Train a projector and write the adapter to `training.output_dir`. A run that was stopped there is resumed.
 
     The folder then holds what `SoundLlava.from_pretrained` and `SoundClipModel.from_pretrained` read, `retrieval.json`
-    (the result, an [`EvalResult`]) and `curve.json` (what was logged during training).
+    (the result, an [`EvalResult`]), `curve.json` (what was logged during training) and, where matplotlib is installed,
+    `curve.png`.
+
+    Args:
+        progress: Shows how far the embedding of the dataset is and, if `training.disable_tqdm` is set, the training:
+            called with what is done, the number of steps (None: unknown), and the number that was done before, it gives
+            a context whose value is called with the number of new steps. By default, `tqdm` shows the embedding.
 
     Raises:
+        InUseError: If another process trains in this folder.
         NotInstalledError: If the extra `train` is missing; nothing has been written then.
         ArgumentsError: If a setting is missing or does not fit; nothing has been written then.
         CacheError, TrainingError: If the run cannot continue; the message names the step and the rows.
@@ -61,34 +74,63 @@ def align(settings: AlignmentArguments, training: AlignmentTrainingArguments) ->
     settings.check_complete()
     if settings.streaming and settings.cache_embeddings is None and training.max_steps <= 0:
         raise ArgumentsError("a stream has no length: give --max_steps, or --cache_embeddings, which reads it once")
-    set_seed(training.seed)
-    aligner = load_aligner(settings)
-    train: Any
-    validation: Any
-    train, validation = open_pairs(settings, training.seed)
-    recipe = recipe_of(settings, training)
     folder = Path(str(training.output_dir))
-    if training.process_index == 0:
-        claim(folder, recipe, settings.overwrite)
-    encoder = PairEncoder(aligner.model)
-    collator: Any = PairCollator(aligner.pair_processor, _frame(settings.frame))
-    if settings.cache_embeddings is not None:
-        train, validation = _cached(settings, training, aligner, encoder, collator, train, validation)
-        collator = collate_cached
-    _check_sizes(train, validation, training)
-    trainer = AlignmentTrainer(
-        encoder, settings, args=training, train_dataset=train, eval_dataset=validation, data_collator=collator
-    )
-    checkpoint: Any = training.resume_from_checkpoint or last_checkpoint(folder, training.world_size)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    history = list(trainer.state.log_history)
-    result = _measured(trainer, settings, training, recipe, validation)
-    if training.process_index == 0:
-        aligner.save(folder)
-        result.save(folder / RESULT_NAME)
-        write_text(folder / CURVE_NAME, json.dumps(history, indent=1) + "\n")
-    trainer.accelerator.wait_for_everyone()
+    first = training.process_index == 0
+    with ExitStack() as stack:
+        # Another run there is told before the models are loaded; nothing is written yet if there is no folder.
+        locked = first and folder.is_dir()
+        if locked:
+            stack.enter_context(only_run(folder))
+        set_seed(training.seed)
+        aligner = load_aligner(settings)
+        train: Any
+        validation: Any
+        train, validation = open_pairs(settings, training.seed)
+        recipe = recipe_of(settings, training)
+        if first:
+            if not locked:
+                stack.enter_context(only_run(folder))
+            claim(folder, recipe, settings.overwrite)
+        encoder = PairEncoder(aligner.model)
+        collator: Any = PairCollator(aligner.pair_processor, _frame(settings.frame))
+        if settings.cache_embeddings is not None:
+            train, validation = _cached(settings, training, aligner, encoder, collator, train, validation, progress)
+            collator = collate_cached
+        _check_sizes(train, validation, training)
+        trainer = AlignmentTrainer(
+            encoder, settings, args=training, train_dataset=train, eval_dataset=validation, data_collator=collator
+        )
+        if training.disable_tqdm and progress is not None and first:
+            trainer.add_callback(StepProgress(progress, stack))
+        checkpoint: Any = training.resume_from_checkpoint or last_checkpoint(folder, training.world_size)
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        history = list(trainer.state.log_history)
+        result = _measured(trainer, settings, training, recipe, validation)
+        result.metrics["rows_left_out"] = trainer.count_left_out()
+        best = best_epoch(history, training.metric_for_best_model, training.greater_is_better)
+        if best is not None:
+            last = max(float(entry["epoch"]) for entry in history if "epoch" in entry)
+            kept = best.epoch if training.load_best_model_at_end else last
+            result.metrics["best_epoch"] = {
+                "epoch": best.epoch,
+                best.metric: best.value,
+                "last_epoch": last,
+                "epoch_of_the_adapter": kept,
+            }
+        if first:
+            aligner.save(folder)
+            result.save(folder / RESULT_NAME)
+            write_text(folder / CURVE_NAME, json.dumps(history, indent=1) + "\n")
+            _draw(history, best, (folder / CURVE_NAME).with_suffix(".png"))
+        trainer.accelerator.wait_for_everyone()
     return result
+
+
+def _draw(history: Sequence[dict[str, Any]], best: BestEpoch | None, path: Path) -> None:
+    try:
+        draw_curve(history, best, path)
+    except Exception as error:  # the adapter is there, and a picture is not worth losing the result
+        logger.warning("%s is not drawn: %s", path, " ".join(str(error).split()))
 
 
 def _cached(
@@ -99,17 +141,18 @@ def _cached(
     collator: PairCollator,
     train: PairRows | PairStream,
     validation: PairRows | PairStream,
+    progress: Progress | None,
 ) -> tuple[CachedPairs, CachedPairs]:
     from accelerate import PartialState
 
     encoder.to(training.device).eval()
-    bar: Any = None
+    advance: Callable[[int], Any]
     widths = (aligner.model.config.audio_embedding_dim, aligner.model.config.vision_hidden_size)
 
     @torch.no_grad()
     def embed(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, int]:
         rows, bad = batch.pop("rows"), len(batch.pop("bad"))
-        bar.update(len(rows) + bad)
+        advance(len(rows) + bad)
         if not len(rows):
             return rows, torch.empty(0, widths[0]), torch.empty(0, widths[1]), bad
         batch = {name: values.to(training.device) for name, values in batch.items()}
@@ -119,7 +162,7 @@ def _cached(
     towers = aligner.describe()
 
     def cached(rows: PairRows | PairStream, split: str) -> Path:
-        nonlocal bar
+        nonlocal advance
         key = {
             **towers,
             "frame": settings.frame,
@@ -131,8 +174,18 @@ def _cached(
         folder = cache_folder(str(settings.cache_embeddings), key)
         if (folder / INDEX_NAME).is_file():
             return folder
-        silent = bool(training.disable_tqdm) or training.process_index > 0
-        with tqdm(desc=f"embedding {split}", unit="row", disable=silent) as bar:
+        with ExitStack() as stack:
+            if training.process_index == 0:
+                stack.enter_context(only_run(folder))
+            count = -(-len(rows) // training.world_size) if isinstance(rows, PairRows) else None
+            shards = len(list(folder.glob("shard-*.safetensors"))) // training.world_size
+            done = min(shards * settings.cache_shard_rows, count) if count else 0
+            if progress is not None and training.process_index == 0:
+                advance = stack.enter_context(progress(f"embedding {split}", count, done))
+            else:
+                silent = bool(training.disable_tqdm) or training.process_index > 0
+                bar = tqdm(desc=f"embedding {split}", unit="row", total=count, initial=done, disable=silent)
+                advance = stack.enter_context(bar).update
             build_cache(
                 rows,
                 folder,

@@ -11,6 +11,7 @@ import torch
 from transformers import HfArgumentParser, TrainingArguments
 
 from ..extras import require
+from ..files import expand_user
 from ..losses import loss_terms
 from ..modeling.audio_encoders.whisperclip.configuration_whisperclip import LayerFusion
 from ..settings import SettingError, find_config, read_config
@@ -88,8 +89,12 @@ class AlignmentArguments:
     def __post_init__(self) -> None:
         for name in ("base_model", "audio_encoder"):
             # The adapter stores these paths, and may be loaded from another working directory.
-            if (place := getattr(self, name)) is not None and Path(place).expanduser().is_dir():
-                setattr(self, name, str(Path(place).expanduser().resolve()))
+            try:
+                place = None if getattr(self, name) is None else expand_user(getattr(self, name))
+            except ValueError as error:
+                raise ArgumentsError(f"{name} {error}") from error
+            if place is not None and place.is_dir():
+                setattr(self, name, str(place.resolve()))
         for name, allowed in (
             ("layer_fusion", get_args(LayerFusion)),
             ("time_pooling", ("all", "valid")),
@@ -161,6 +166,10 @@ class AlignmentTrainingArguments(TrainingArguments):
         # The trainer itself checks these packages only after models and data have been loaded.
         check_integrations(self.optim, bool(self.deepspeed), self.use_liger_kernel)
         super().__post_init__()
+        try:
+            expand_user(str(self.output_dir))
+        except ValueError as error:
+            raise ArgumentsError(f"output_dir {error}") from error
         try:
             check_trackers(self.report_to)
         except ValueError as error:

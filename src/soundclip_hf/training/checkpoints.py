@@ -4,15 +4,34 @@ import json
 import re
 import shutil
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from ..files import write_text
+from ..files import lock_folder, write_text
 from .arguments import ArgumentsError
 
 SETTINGS_NAME = "alignment.json"
+
+
+@contextmanager
+def only_run(folder: Path) -> Iterator[None]:
+    """
+    Keep all other runs from writing to a folder, which is made unless it is there, until the block ends.
+
+    Raises:
+        InUseError: If another run writes to it.
+    """
+    lock = lock_folder(folder)
+    try:
+        yield
+    finally:
+        # It is no part of what is published from this folder.
+        Path(lock.name).unlink(missing_ok=True)
+        lock.close()
 
 
 def last_checkpoint(folder: str | Path, processes: int = 1) -> Path | None:
@@ -38,7 +57,12 @@ def claim(folder: str | Path, settings: dict[str, Any], overwrite: bool) -> None
         for old in Path(folder).glob("checkpoint-*"):
             shutil.rmtree(old)
     elif path.is_file():
-        before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(text)
+        try:
+            before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(text)
+            if not isinstance(before, dict):
+                raise ValueError("holds no settings")
+        except (ValueError, RecursionError) as error:
+            raise ArgumentsError(f"{path}: {error}; choose another output_dir, or --overwrite") from error
         other = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
         if other:
             raise ArgumentsError(
@@ -61,4 +85,4 @@ def _is_whole(folder: Path, processes: int) -> bool:
     return all(zipfile.is_zipfile(folder / name) for name in ("optimizer.pt", "scheduler.pt", *rng))
 
 
-__all__ = ["SETTINGS_NAME", "claim", "last_checkpoint"]
+__all__ = ["SETTINGS_NAME", "claim", "last_checkpoint", "only_run"]

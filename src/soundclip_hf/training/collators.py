@@ -41,8 +41,8 @@ class PairCollator:
                 _log(pair.row, error)
         try:
             features = self._process(opened)
-        except ValueError:
-            # The feature extractor refuses one of the sounds: find it, and continue without it.
+        except Exception:
+            # One of the sounds or pictures cannot be processed: find it, and continue without it.
             opened = [entry for entry in opened if self._can_process(entry)]
             features = self._process(opened)
         rows = [row for row, *_ in opened]
@@ -77,7 +77,7 @@ class PairCollator:
     def _can_process(self, entry: tuple[int, np.ndarray, Image.Image]) -> bool:
         try:
             self._process([entry])
-        except ValueError as error:
+        except Exception as error:
             _log(entry[0], error)
             return False
         return True

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from ..files import replacing, write_text
+from ..files import expand_user, replacing, write_text
 
 KEY_NAME, INDEX_NAME = "key.json", "index.json"
 
@@ -90,7 +90,7 @@ def cache_folder(root: str | Path, key: dict[str, Any]) -> Path:
     """
     text = json.dumps(key, sort_keys=True, default=str)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", str(key["encoder"])).strip("-.")[-60:]
-    return Path(root).expanduser() / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return expand_user(root) / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def build_cache(

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,11 @@ import torch
 from torch.utils.data import Dataset, IterableDataset
 
 from ..extras import require
+from ..files import expand_user
 from ..media_kinds import CLIPS, PICTURES, SOUNDS, media_files
 from .arguments import AlignmentArguments, ArgumentsError
+
+logger = logging.getLogger("transformers.soundclip_hf.training")
 
 _TABLES = ("*.parquet", "*.arrow", "metadata.*", "dataset_info.json", "dataset_dict.json", "*.jsonl", "*.csv", "*.tar")
 
@@ -74,8 +78,13 @@ class PairRows(Dataset):
             told.update(fingerprint.encode())
         else:
             for name in (name for row in self.rows for name in row.values() if isinstance(name, str)):
-                state = os.stat(name)
-                told.update(f"{name} {state.st_size} {state.st_mtime_ns}\n".encode())
+                try:
+                    state: Any = os.stat(name)
+                except OSError as error:  # the row is left out when it is read
+                    state = error.errno
+                else:
+                    state = f"{state.st_size} {state.st_mtime_ns}"
+                told.update(os.fsencode(name) + f" {state}\n".encode())
         return told.hexdigest()
 
 
@@ -115,7 +124,10 @@ def open_pairs(arguments: AlignmentArguments, seed: int) -> tuple[PairRows | Pai
         ArgumentsError: If there is no such dataset or split, or it has no sound or no picture.
     """
     name = str(arguments.dataset)
-    folder = Path(name).expanduser()
+    try:
+        folder = expand_user(name)
+    except ValueError as error:
+        raise ArgumentsError(f"dataset {error}") from error
     if folder.is_dir() and not any(any(folder.glob(pattern)) for pattern in _TABLES) and not _has_tables(folder):
         files = _files(folder)
         columns: dict[str, str] = {key: key for key in ("audio", "image", "video") if key in files[0]}
@@ -129,20 +141,24 @@ def open_pairs(arguments: AlignmentArguments, seed: int) -> tuple[PairRows | Pai
     if isinstance(train, PairStream):
         rows = arguments.validation_rows
         return PairStream(train.rows, train.columns, rows), PairStream(train.rows, train.columns, 0, rows)
-    held_out = validation_rows(len(train), arguments.validation_fraction, seed)
+    held_out = validation_rows(len(train), arguments.validation_fraction, seed, name)
     return train.part(~held_out), train.part(held_out)
 
 
-def validation_rows(count: int, fraction: float, seed: int) -> torch.Tensor:
+def validation_rows(count: int, fraction: float, seed: int, dataset: str = "") -> torch.Tensor:
     """
     `(count,)` bool: which rows are held out; at least 2 are.
+
+    Args:
+        dataset: Its name, for messages.
 
     Raises:
         ArgumentsError: If fewer than 2 would be left.
     """
     held_out = max(2, round(count * fraction))
     if count - held_out < 2:
-        raise ArgumentsError(f"the dataset has {count} row(s): training and validation need at least 2 each")
+        name = f"dataset {dataset}" if dataset else "the dataset"
+        raise ArgumentsError(f"{name}: has {count} row(s), and training and validation need at least 2 each")
     marked = torch.zeros(count, dtype=torch.bool)
     marked[torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:held_out]] = True
     return marked
@@ -216,8 +232,12 @@ def _has_tables(folder: Path) -> bool:
 
 
 def _files(folder: Path) -> list[dict[str, str]]:
-    found = media_files(folder, CLIPS | PICTURES | SOUNDS).paths
+    walked = media_files(folder, CLIPS | PICTURES | SOUNDS)
+    # A name that is not UTF-8 is no obstacle here: no table is made of the names.
+    found = sorted([*walked.paths, *walked.unnamed])
     if clips := [{"video": str(path)} for path in found if path.suffix.lower() in CLIPS]:
+        if alone := len(found) - len(clips):
+            logger.warning("%s: %d sounds and pictures beside the clips are not used", folder, alone)
         return clips
     pictures = {path.with_suffix(""): path for path in found if path.suffix.lower() in PICTURES}
     pairs = [
@@ -230,6 +250,8 @@ def _files(folder: Path) -> list[dict[str, str]]:
             f"dataset {folder}: holds neither a datasets table, nor clips ({', '.join(sorted(CLIPS))}), nor sounds and "
             "pictures with the same names"
         )
+    if alone := len(found) - 2 * len(pairs):
+        logger.warning("%s: %d sounds and pictures without a partner of the same name are not used", folder, alone)
     return pairs
 
 

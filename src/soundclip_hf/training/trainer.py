@@ -1,10 +1,13 @@
 """Trains a projector on batches of pairs, cached or not, with transformers' `Trainer`."""
 
 import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from transformers import EvalPrediction, Trainer, TrainerCallback
 
@@ -12,8 +15,14 @@ from ..evaluation.retrieval import RetrievalResult, evaluate_retrieval
 from ..losses import alignment_loss, gather_pairs
 from ..modeling.modeling_soundclip import SoundClipModel
 from .arguments import AlignmentArguments
+from .embedding_cache import CachedPairs
 
 logger = logging.getLogger("transformers.soundclip_hf.training")
+
+
+# What is done, number of steps or None, number of steps that were done before -> a context whose value is called with
+# the number of new steps.
+Progress = Callable[[str, int | None, int], AbstractContextManager[Callable[[int], None]]]
 
 
 class TrainingError(RuntimeError):
@@ -119,6 +128,22 @@ class SaveAfterEvaluation(TrainerCallback):
             control.should_save, self.due = True, False
 
 
+class StepProgress(TrainerCallback):
+    """Shows the steps of the training with a [`Progress`], which is closed with `stack`."""
+
+    def __init__(self, progress: Progress, stack: ExitStack) -> None:
+        self.progress, self.stack = progress, stack
+        self.advance: Callable[[int], None] | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        shown = self.progress("training", state.max_steps, state.global_step)
+        self.advance = self.stack.enter_context(shown)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.advance is not None:
+            self.advance(1)
+
+
 class AlignmentTrainer(Trainer):
     """
     `Trainer` with a loss over the pairs of all processes, validation by retrieval, and errors that name the rows.
@@ -204,6 +229,16 @@ class AlignmentTrainer(Trainer):
                 }
         return metrics | {f"chance_{name}": value for name, value in found.chance.items()}
 
+    def count_left_out(self) -> int:
+        """How many rows of the dataset could not be used, in all processes."""
+        # Training and validation rows may come from one cache.
+        caches = {
+            part.folder: part.index["left_out"]
+            for part in (self.train_dataset, self.eval_dataset)
+            if isinstance(part, CachedPairs)
+        }
+        return sum(caches.values()) + len(set(gather_object(sorted(self.bad_rows))))
+
     def retrieval(self, audio: Tensor, vision: Tensor) -> RetrievalResult:
         return evaluate_retrieval(
             audio,
@@ -257,4 +292,4 @@ def _named(rows: Tensor) -> str:
     return f"rows {first}" + (f" and {rows.numel() - 16} more" if rows.numel() > 16 else "")
 
 
-__all__ = ["AlignmentTrainer", "PairEncoder", "TrainingError", "readable"]
+__all__ = ["AlignmentTrainer", "PairEncoder", "Progress", "StepProgress", "TrainingError", "readable"]
