@@ -54,8 +54,8 @@ def convert(
     succeeds.
 
     \b
-      soundclip convert imagebind imagebind_huge.pth ears/imagebind
-      soundclip convert whisper model.safetensors ears/whisper --set layer_fusion=final --json
+      soundclip convert imagebind imagebind_huge.pth encoders/imagebind
+      soundclip convert whisper model.safetensors encoders/whisper --set layer_fusion=final --json
 
     Exit code: 0, 1 if something failed or differs, 2 if the command line is wrong.
     """

@@ -18,7 +18,7 @@ from .output import CliError, note, one_line
 
 def load_dual(choice: ModelChoice) -> Dual:
     """
-    Load a dual encoder, or the ears and vision tower of a SoundLlava or an adapter.
+    Load a dual encoder, or the audio encoder, the projector and the vision tower of a SoundLlava or an adapter.
 
     Raises:
         CliError: If something cannot be found or loaded, naming it.

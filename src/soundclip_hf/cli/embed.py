@@ -49,9 +49,11 @@ def embed(
     Exit code: 0, 1 if something failed, 2 if the command line is wrong.
     """
     with reporting(debug):
+        options.check_out(out)
         moment = options.parse_frame(frame)
         names = list(dict.fromkeys(files))
 
+        from ..files import name_beside, remove_leftovers
         from ..media import without_password
         from ..retrieval.embedding import embed_files, store_all
         from ..retrieval.embedding_store import join, other_settings, write_block
@@ -64,7 +66,8 @@ def embed(
         dual = load_dual(ModelChoice(model, revision, encoder, way, device, dtype))
         how = Reading(modality.value, moment, frames)
         settings = {**dual.settings, **how.settings, "normalized": normalize}
-        parts = out.with_name(f".{out.name}.parts")
+        parts = name_beside(out, ".parts")
+        remove_leftovers(out.parent)
         store = open_store(parts, settings, out)
         try:
             if made is not None:
@@ -91,9 +94,10 @@ def embed(
                     _print(block)
             for name, error in errors.items() if as_json else ():
                 result({"source": name, "error": error})
+            # Before the lock is given back: another run may begin in the same folder then.
+            shutil.rmtree(parts)
         finally:
             store.close()
-        shutil.rmtree(parts)
         if done:
             note(
                 f"{out}: {len(block.audio)} sounds, {len(block.image)} pictures of {len(done)} files "

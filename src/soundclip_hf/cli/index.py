@@ -42,6 +42,7 @@ def index(
     Exit code: 0, 1 if something failed, 2 if the command line is wrong.
     """
     with reporting(debug):
+        options.check_out(out)
         moment = options.parse_frame(frame)
         if not folder.is_dir():
             raise CliError(f"{folder}: {'is not a folder' if folder.exists() else 'no such folder'}; pass a folder")
@@ -61,7 +62,10 @@ def index(
         if said := found.passed_over():
             note(f"{folder}: {said}")
         for path in found.unnamed:
-            note(f"error: {str(path)!r}: its name is not UTF-8, and no index can hold it; rename the file")
+            error = f"{str(path)!r}: its name is not UTF-8, and no index can hold it; rename the file"
+            note(f"error: {error}")
+            if as_json:
+                result({"source": path.relative_to(folder).as_posix(), "error": error})
         if not sources and not out.is_dir():
             raise CliError(f"{folder}: holds no media files for --modality {modality.value}; pass another folder")
         way = alignment and alignment.value

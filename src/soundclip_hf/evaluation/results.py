@@ -41,15 +41,15 @@ class EvalResult:
     Attributes:
         task: What was measured, such as "retrieval".
         model: Id or folder.
-        revision: Of the model; None for a folder without one.
+        revision: Revision of the model; None for a folder.
         dataset: Id or folder, with its split behind a comma.
         dataset_revision: Branch, tag or commit of the data set on the Hub; None where none was named.
-        n: Samples.
-        seed: Of what was drawn.
+        n: Number of samples.
+        seed: Seed of the random draws.
         metrics: Finite numbers by name; nested dictionaries are fine.
         error_bars: By the names of `metrics`.
-        config: Settings that a repetition needs.
-        versions: Of the packages; empty for a file that does not say.
+        config: Settings that are needed to repeat the measurement.
+        versions: Versions of the packages; empty for a file that does not say.
         created: Time of the measurement in UTC as ISO 8601, "2026-11-26T04:48:15+00:00"; None for a file of format 1.
             Two results that differ in nothing else are equal.
         format: Version of the JSON form. Format 2 has added `format`, `dataset_revision` and `created`; files without

@@ -12,8 +12,8 @@ CONFIDENCE = 0.95
 RESAMPLES = 1000
 # Cosines are computed in float64, where equal vectors may still differ in the last digits.
 _TIE = 1e-10
-_ROWS = 2048  # of the similarity matrix, at the same time
-_DRAWS = 500_000  # of the bootstrap, at the same time
+_ROWS = 2048  # of the similarity matrix that are in memory at a time
+_DRAWS = 500_000  # of the bootstrap that are in memory at a time
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _summary(rank: Tensor, items: Tensor, n: int, seed: int) -> Direction:
 
 
 def _bootstrap(measures: dict[str, Tensor], items: Tensor, n: int, seed: int) -> dict[str, tuple[float, float]]:
-    # An item that several repeats drew brings all of its queries along: they are not independent.
+    # The queries of an item that several repeats drew are not independent, so items are resampled, not queries.
     where = items.flatten()
     counts = torch.zeros(n, dtype=torch.float64).index_add_(0, where, torch.ones(len(where), dtype=torch.float64))
     drawn = counts.nonzero()[:, 0]

@@ -84,12 +84,12 @@ def push_folder(
     with explained(repo, revision, writing=True):
         made = api.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
         if private is not None or gated is not None:
-            # Before the first file is there: nobody must see what is not meant for everybody.
+            # Before the first file is uploaded, so that nobody sees files that are not public.
             api.update_repo_settings(repo, repo_type="dataset", private=private, gated=gated)
         refs = api.list_repo_refs(repo, repo_type="dataset")
         tagged = any(known.name == tag for known in refs.tags)
-        # A tag is the last thing that a push makes: one on this very content is left by a push that went through.
-        # Its branch may have moved on since, and stays where it is.
+        # A push makes its tag last, so a tag with exactly this content was left by a push that was complete. Its branch
+        # may have moved on since, and stays where it is.
         parent = api.dataset_info(repo, revision=tag if tagged else _head(api, repo, revision, refs)).sha
         there = _there(api, repo, parent)
         adding = _additions(root, expected, card, there)
@@ -124,7 +124,7 @@ def push_folder(
 
 
 def _head(api: HfApi, repo: str, revision: str, refs: GitRefs) -> str:
-    """The branch, which is made if it is not there."""
+    """The name of the branch, which is created if it does not exist."""
     if revision not in {branch.name for branch in refs.branches}:
         api.create_branch(repo, repo_type="dataset", branch=revision)
     return revision
@@ -157,7 +157,7 @@ def _there(api: HfApi, repo: str, revision: str | None) -> dict[str, str]:
 
 
 def _additions(root: Path, expected: dict[str, str], card: bytes, there: dict[str, str]) -> list[CommitOperationAdd]:
-    """What is not on the Hub yet."""
+    """The files that are not on the Hub yet."""
     from huggingface_hub import CommitOperationAdd
 
     texts = {CARD: card, MANIFEST: (root / MANIFEST).read_bytes()}
@@ -184,7 +184,7 @@ def _upload(api: HfApi, repo: str, revision: str, adding: list[CommitOperationAd
         except HfHubHTTPError:
             raise
         except (RuntimeError, OSError) as error:
-            # What goes wrong while a large file is on its way: the first as it is, the second in chunks.
+            # Errors while a large file is sent: the first if it is sent whole, the second if it is sent in chunks.
             why = " ".join(str(error.__cause__ or error).split())
             raise HubAccessError(f"{repo}: {path.name} could not be sent ({why}); push again") from error
     return sum(sizes)
@@ -192,7 +192,7 @@ def _upload(api: HfApi, repo: str, revision: str, adding: list[CommitOperationAd
 
 @contextmanager
 def _without_bars() -> Iterator[None]:
-    """The bars of huggingface_hub are drawn over that of the caller, and into files."""
+    """Hide the progress bars of huggingface_hub, which would overwrite that of the caller and appear in log files."""
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     if are_progress_bars_disabled():

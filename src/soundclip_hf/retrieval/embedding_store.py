@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..files import lock_folder, naming, replacing
+from ..text_tables import json_text
 
 FORMAT = "soundclip_embeddings"
 BLOCK_FILES = 8192
@@ -26,11 +27,11 @@ class Entry:
     One media file.
 
     Attributes:
-        source: Its name, unique in its store.
-        audio, image: Whether it has a row among the sounds, and among the pictures.
-        seconds: Of its sound.
+        source: Name of the file, unique in its store.
+        audio, image: Whether it has a vector of its sound, and of its picture.
+        seconds: Length of its sound.
         frame_time: Seconds at which its frame comes on, for a clip.
-        size, mtime_ns, digest: Tell whether the file has changed; None for what is no local file.
+        size, mtime_ns, digest: By which a change of the file is noticed; None if it is not a local file.
     """
 
     source: str
@@ -60,12 +61,12 @@ class Block:
     settings: dict[str, Any]
 
     def rows(self, kind: Kind) -> list[int | None]:
-        """Of each entry, its row among the vectors of a kind."""
+        """For each entry, the index of its vector of this kind, or None."""
         held = np.array([getattr(entry, kind) for entry in self.entries], dtype=bool)
         return [int(row) if own else None for row, own in zip(held.cumsum() - 1, held)]
 
     def select(self, sources: Iterable[str]) -> "Block":
-        """These entries, in this order."""
+        """A block of the entries with these sources, in this order."""
         places = {entry.source: place for place, entry in enumerate(self.entries)}
         kept = [places[source] for source in sources]
         vectors = []
@@ -77,7 +78,7 @@ class Block:
 
 
 def join(blocks: Iterable[Block]) -> Block:
-    """One after the other; at least one."""
+    """Concatenate blocks; there must be at least one."""
     blocks = list(blocks)
     return Block(
         [entry for block in blocks for entry in block.entries],
@@ -88,9 +89,9 @@ def join(blocks: Iterable[Block]) -> Block:
 
 
 def write_block(path: Path, block: Block) -> None:
-    """Write a safetensors file with `audio`, `image` and `entries` (JSON as bytes); it is there whole or not at all."""
+    """Write a safetensors file with `audio`, `image` and `entries` (JSON as bytes), completely or not at all."""
     # In the header the entries of some hundred thousand files would exceed safetensors' limit.
-    entries = json.dumps([asdict(entry) for entry in block.entries], ensure_ascii=False).encode()
+    entries = json_text([asdict(entry) for entry in block.entries]).encode()
     tensors = {
         "audio": block.audio.float().contiguous(),
         "image": block.image.float().contiguous(),
@@ -149,7 +150,7 @@ class EmbeddingStore:
 
     @property
     def entries(self) -> dict[str, Entry]:
-        """What is there, by source."""
+        """The entries of all blocks, by source."""
         return {
             entry.source: entry
             for number, block in sorted(self._blocks.items())
@@ -158,13 +159,13 @@ class EmbeddingStore:
         }
 
     def blocks(self) -> Iterator[Block]:
-        """The blocks in order, without entries that were forgotten or have a newer place."""
+        """The blocks in order, without entries that were removed, or that are in a newer block, too."""
         for number, block in sorted(self._blocks.items()):
             live = [entry.source for entry in block.entries if self._places.get(entry.source) == number]
             yield block if len(live) == len(block.entries) else block.select(live)
 
     def add(self, block: Block) -> None:
-        """Write a block; it is on disk when this returns. What it holds takes the place of older entries."""
+        """Write a block; it is on disk when this returns. Its entries replace older ones with the same source."""
         if block.entries:
             self._check_settings(block)
             number = max(self._blocks, default=-1) + 1
@@ -173,7 +174,7 @@ class EmbeddingStore:
 
     def pack(self, keep: Iterable[str] | None = None) -> None:
         """
-        Rewrite small blocks, and those with entries that are not alive, as few large ones; full blocks stay.
+        Merge small blocks, and those with entries that were removed or replaced, into large ones; full blocks stay.
 
         Args:
             keep: Sources that stay; all by default.
@@ -192,7 +193,7 @@ class EmbeddingStore:
         sources = [entry.source for entry in merged.entries]
         for start in range(0, len(sources), BLOCK_FILES):
             self.add(merged.select(sources[start : start + BLOCK_FILES]))
-        # Where this is interrupted, the newer blocks already count.
+        # If this is interrupted, older blocks are left, but the entries of newer ones count.
         for number in loose:
             self._path(number).unlink()
             del self._blocks[number]

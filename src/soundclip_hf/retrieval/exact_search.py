@@ -86,14 +86,14 @@ def _merge(best: Matches, scores: Tensor, first: int, k: int) -> Matches:
     if not len(scores):
         held = min(k, best.rows.shape[1] + scores.shape[1])
         return Matches(best.scores.new_empty(0, held), best.rows.new_empty(0, held))
-    # NaN wins both, and a look at these few is cheaper than one at all scores (aminmax, with a dim, is slower, too).
+    # Both are NaN if any score is, so that only they need to be checked. (aminmax with a dim is slower.)
     low, high = scores.amin(1), scores.amax(1)
     if not torch.isfinite(torch.cat([low, high])).all():
         row = int((~torch.isfinite(scores)).any(0).nonzero()[0])
         raise ValueError(f"stored vector {first + row} holds NaN or Inf.")
     if best.rows.shape[1] < k:
         return _joined(best, _top_of_chunk(scores, k), first, k)
-    # At an equal score the earlier row stays, so most chunks have nothing to offer to most queries.
+    # At an equal score the earlier row stays. So most chunks change nothing for most queries.
     better = high > best.scores[:, -1]
     if not better.any():
         return best
@@ -114,7 +114,7 @@ def _joined(best: Matches, top: Matches, first: int, k: int) -> Matches:
 def _top_of_chunk(scores: Tensor, k: int) -> Matches:
     """The best k columns, equal scores in ascending order of columns."""
     values, columns = scores.topk(min(k + 1, scores.shape[1]), dim=1)
-    # topk picks any of the columns that share the last place.
+    # If several columns have the last score, topk takes any of them.
     tied = (values[:, k - 1] == values[:, k]).nonzero()[:, 0].tolist() if values.shape[1] > k else []
     columns = columns[:, :k].sort(dim=1).values
     for query in tied:

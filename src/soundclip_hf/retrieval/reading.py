@@ -16,7 +16,7 @@ from .embedding_store import Entry
 
 @dataclass(frozen=True)
 class Source:
-    """A media file: how the results call it, and where it is."""
+    """A media file: its name in the results, and its path or URL."""
 
     name: str
     path: str
@@ -28,25 +28,25 @@ class Source:
 
 @dataclass(frozen=True)
 class Reading:
-    """What to take of a file; `modality` is "auto", "audio", "image" or "both"."""
+    """What to read from a file; `modality` is "auto", "audio", "image" or "both"."""
 
     modality: str = "auto"
     frame: str | float = "middle"
     frames: int = 1
 
     def wants(self, kind: str) -> bool:
-        """Whether a file of this kind can have what is asked for."""
+        """Whether a file of this kind can have the sound or picture that `modality` asks for."""
         return kind == "video" or self.modality in ("auto", kind)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What vectors depend on; JSON values."""
+        """The settings that the vectors depend on; JSON values."""
         return {"modality": self.modality, "frame": self.frame, "frames": self.frames}
 
 
 @dataclass(frozen=True)
 class Read:
-    """An open file: `sound` `(samples,)` at the asked rate, its frames or its picture."""
+    """The content of a file: `sound`, `(samples,)` at the rate that was asked for, and its frames or its picture."""
 
     source: Source
     entry: Entry
@@ -60,7 +60,7 @@ def read_source(source: Source, how: Reading, rate: int) -> Read:
 
     Raises:
         ValueError: If it cannot be used (`MediaError`).
-        MediaError: If it has not what is asked for.
+        MediaError: If it does not have the sound or picture that is asked for.
     """
     with typed_by_user():  # no table names sources here
         return _read(source, how, rate)
@@ -99,7 +99,7 @@ def _read(source: Source, how: Reading, rate: int) -> Read:
 
 
 def unchanged(source: Source, entry: Entry | None) -> bool:
-    """Whether a file is the one that an entry was made of: by size and time, or else by its content."""
+    """Whether a file has not changed since its entry was made: same size and time, or same size and content."""
     if entry is None:
         return False
     if "://" in source.path:

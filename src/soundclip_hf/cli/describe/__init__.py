@@ -1,4 +1,4 @@
-"""`soundclip describe`: ask a LLaVA that hears about clips, pictures and sounds."""
+"""`soundclip describe`: ask a SoundLlava about clips, pictures and sounds."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...bundled import CLIP
+from ...text_tables import check_writable
 from .. import options
 from ..output import FAILED, UsageError, note, reporting, result, with_progress
 
@@ -92,6 +93,11 @@ def describe(
     with reporting(debug):
         if out is not None and manifest is None:
             raise UsageError("--out needs --manifest; without it answers go to stdout")
+        options.check_out(out)
+        try:
+            check_writable(question)
+        except ValueError as error:
+            raise UsageError(f"--question: {error}") from error
         moment = options.parse_frame(frame)
         items = _items(sources or [], manifest, out)
 

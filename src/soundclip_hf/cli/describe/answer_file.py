@@ -1,4 +1,4 @@
-"""The `--out` file of a batch: JSON lines that are written one by one and survive a kill at any moment."""
+"""The `--out` file of a batch: JSON Lines, written one by one, so that a run may be killed at any moment."""
 
 import json
 import os
@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ...files import InUseError, open_locked, replacing
-from ..output import CliError, json_line
+from ...text_tables import json_text
+from ..output import CliError
 
 
 class AnswerFile:
@@ -43,7 +44,7 @@ class AnswerFile:
 
     def append(self, row: dict[str, Any]) -> None:
         """Write a row; it is on disk when this returns."""
-        self._file.write(json_line(row).encode() + b"\n")
+        self._file.write(json_text(row).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -74,16 +75,16 @@ class AnswerFile:
     def _parse(self, line: bytes, number: int) -> dict[str, Any]:
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
-        if not isinstance(row, dict) or "id" not in row or not {"answer", "error"} & set(row):
+        if not isinstance(row, dict) or not isinstance(row.get("id"), str) or not {"answer", "error"} & set(row):
             raise CliError(f"--out {self.path}: line {number} is no answer of this command; choose another file")
         return row
 
     def _rewrite(self, rows: list[dict[str, Any]]) -> None:
         with replacing(self.path, sync=True) as partial:
             replacement = open_locked(partial)
-            replacement.write(b"".join(json_line(row).encode() + b"\n" for row in rows))
+            replacement.write(b"".join(json_text(row).encode() + b"\n" for row in rows))
             replacement.flush()
         self._file.close()
         self._file = replacement

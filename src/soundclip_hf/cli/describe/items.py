@@ -1,9 +1,12 @@
 """Finds what to describe: reads the files of a command line, or the lines of a manifest, as `Item`s."""
 
+import reprlib
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...files import expand_user
 from ...media import shown, without_password
 from ...media_kinds import kind_of
 from ...text_tables import json_lines, json_value
@@ -41,14 +44,14 @@ class Item:
 
     @property
     def name(self) -> str:
-        """How messages call it."""
+        """The name of the item in messages."""
         return shown(" + ".join(self.media.values()) or self.id)
 
     def locate(self, source: str) -> str:
         """The path or URL to open for one of the sources."""
         if self.folder is None or "://" in source:
             return source
-        return str(self.folder / Path(source).expanduser())
+        return str(self.folder / expand_user(source))
 
 
 def items_of_arguments(sources: Sequence[str]) -> list[Item]:
@@ -135,12 +138,13 @@ def _manifest_item(line: str, folder: Path) -> Item:
         raise ValueError('not a JSON object; write {"id": …, "video": …}')
     for key in ("id", "path", "question", *MEDIA_KEYS):
         if not isinstance(values.get(key), (str, int, type(None)) if key == "id" else (str, type(None))):
-            raise ValueError(f"{key!r} is {values[key]!r}; it must be a text")
+            raise ValueError(f"{key!r} is {reprlib.repr(values[key])}; it must be a text")
     media = {key: values[key] for key in MEDIA_KEYS if values.get(key)}
     if values.get("path"):
         media.setdefault(kind_of(values["path"]), values["path"])
     if not media:
-        raise ValueError(f"no media; give 'video', 'image' or 'audio' (found {', '.join(values) or 'no field'})")
+        found = textwrap.shorten(", ".join(values), 200) or "no field"
+        raise ValueError(f"no media; give 'video', 'image' or 'audio' (found {found})")
     if "video" in media and "image" in media:
         raise ValueError("both 'video' and 'image'; give one")
     name = str(values["id"]) if values.get("id") is not None else "+".join(map(without_password, media.values()))

@@ -29,11 +29,11 @@ class Opened:
 
     @property
     def seconds(self) -> float | None:
-        """Of the sound."""
+        """Length of the sound, in seconds."""
         return None if self.sound is None else len(self.sound) / self.rate
 
     def conversation(self) -> list[dict[str, Any]]:
-        """What a chat template takes."""
+        """The messages for the chat template of the processor."""
         content: list[dict[str, Any]] = []
         if self.picture is not None:
             content.append({"type": "image", "image": self.picture})
