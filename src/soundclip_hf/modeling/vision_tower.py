@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from .finite import NotFiniteError
+
 
 def vision_features(
     vision_tower: nn.Module,
@@ -36,7 +38,7 @@ def vision_features(
     # Without this the language model would answer from NaN, in words that look like an answer.
     if not torch.compiler.is_compiling() and not torch.isfinite(features).all():
         views = (~torch.isfinite(features)).flatten(1).any(dim=1).nonzero()[:, 0].tolist()
-        raise ValueError(
+        raise NotFiniteError(
             f"The features of picture view(s) {views} are not finite. Check pixel_values for NaN or overflow, or load "
             "the model in bfloat16 or float32."
         )

@@ -85,7 +85,7 @@ class FiniteLogits(LogitsProcessor):
     def __init__(self) -> None:
         self.bad: torch.Tensor | None = None
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         # NaN and Inf are the maximum where there is one; -Inf alone forbids a token, and is no fault.
         bad = ~torch.isfinite(scores.amax(-1))
         if self.bad is None:
