@@ -28,7 +28,7 @@ ROOMS = {
         {"build"},
     ),
     "modeling": (
-        {"checkpoint_files"},
+        {"checkpoint_files", "finite"},
         {"audio_encoders"},
         {"configuration_soundclip"},
         {"hearing", "projector", "slots", "vision_tower"},

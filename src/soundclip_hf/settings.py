@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
-from .files import expand_user
-
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
@@ -129,9 +127,9 @@ def find_config(name: str | Path) -> Path:
         SettingError: If there is none; the message lists the known names.
     """
     try:
-        path = expand_user(name)
-    except ValueError as error:
-        raise SettingError(f"config {error}") from error
+        path = Path(name).expanduser()
+    except RuntimeError as error:
+        raise SettingError(f"config {str(name)!r}: there is no such user here; write the whole path") from error
     if path.is_file():
         return path
     known: dict[str, Path] = {}
