@@ -117,6 +117,6 @@ def test_bad_manifest_lines_are_reported_as_items(describe, files, tmp_path):
     manifest.write_text(f'oops\n{{"id": "x"}}\n{{"id": "a", "video": "{files}/a.mp4"}}\n')
     outcome = describe("--manifest", manifest)
     assert outcome.code == 1
-    assert "line 1: not JSON" in outcome.rows[0]["error"]
+    assert "line 1: is no JSON" in outcome.rows[0]["error"]
     assert "no media" in outcome.rows[1]["error"]
     assert outcome.rows[2]["answer"]
