@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 CHUNK = 1 << 20
 NAME_BYTES = 255  # of a file name, on the file systems of Linux and macOS
+LOCK = ".lock"
 
 _MACHINE = re.sub(r"[^A-Za-z0-9]", "_", platform.node())[:32]
 _LEFTOVER = re.compile(r"\..+\.(?P<process>\d+)(?:-(?P<machine>\w*))?\.partial", re.DOTALL)
@@ -219,7 +220,24 @@ def lock_folder(folder: Path) -> BinaryIO:
         InUseError: Another process has it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    return _locked(folder / ".lock", folder)
+    return _locked(folder / LOCK, folder)
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """
+    As [`lock_folder`], for a block. No file of the lock stays behind.
+
+    Raises:
+        InUseError: Another process has it.
+    """
+    with lock_folder(folder):
+        try:
+            yield
+        finally:
+            # Whoever opened it meanwhile sees that it is gone, and opens another one.
+            with suppress(OSError):
+                (folder / LOCK).unlink()
 
 
 def _locked(path: Path, named: Path) -> BinaryIO:
@@ -292,6 +310,7 @@ __all__ = [
     "expand_user",
     "lock_folder",
     "name_beside",
+    "locked_folder",
     "naming",
     "open_locked",
     "partial_name",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections import deque
@@ -22,7 +23,7 @@ J = TypeVar("J")
 R = TypeVar("R")
 # Of a job whose worker dies.
 ATTEMPTS = 3
-# Ctrl-C reaches workers too; so many seconds are left for removing what is half written.
+# So many seconds are left for a job that is nearly done, when the caller is interrupted.
 GRACE = 1.0
 
 
@@ -115,6 +116,9 @@ class _Workers(Generic[J, R]):
 
 
 def _end_with(watched: connection.Connection) -> None:
+    # Ctrl-C reaches workers too, and may end a library's callback instead of the job, which then goes on with half of
+    # its input. The parent ends them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_after, args=(watched,), daemon=True).start()
 
 

@@ -192,7 +192,7 @@ def test_rejects_have_reasons(tmp_path, backend):
     assert reasons("sound.m4a") == (0, [(None, "no_video")])
     assert reasons("broken.mp4") == (0, [(None, "decode_error")])
     assert reasons("cut.mp4") == (0, [(None, "decode_error")])  # its index is gone
-    assert reasons("none.mp4") == (0, [(None, "decode_error")])
+    assert reasons("none.mp4") == (0, [(None, "unreadable")])
     assert reasons("late.mp4")[0] == 1
     assert not list((tmp_path / "out").glob(".*"))
 

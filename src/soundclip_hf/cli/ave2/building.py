@@ -49,7 +49,7 @@ def build(
     """
     with reporting(debug, "overwrite", "restart"):
         from ...data.build.config import read_build_config
-        from ...data.build.folder import BuildError
+        from ...data.build.folder import BuildError, BuildFolder
         from ...data.build.local import build as run
         from ...data.build.stages import STAGES
         from ...data.inference.client import ServerError
@@ -73,6 +73,9 @@ def build(
             failed, unreadable = _report(steps, as_json, Path(chosen.out))
         except (BuildError, ServerError) as error:
             raise CliError(str(error)) from error
+        lost = BuildFolder(Path(chosen.out)).lost() if "segment" in stages else {}
+        for name, reason in lost.items():
+            note(f"not used: {reason if name in reason else f'{name}: {reason}'}")
         if failed:
             causes = _causes(Path(chosen.out) / "dead_letters")
             if as_json:
@@ -85,7 +88,9 @@ def build(
             )
         if unreadable:
             note(f"failed: {unreadable}; {Path(chosen.out) / 'clips'} has the reason of each video (*.json)")
-        if failed or unreadable:
+        if lost:
+            note(f"not used: {len(lost)} videos; mend what is said above, and run this command again")
+        if failed or unreadable or lost:
             raise typer.Exit(FAILED)
 
 

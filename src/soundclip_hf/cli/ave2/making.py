@@ -32,7 +32,8 @@ def segment(
     Cut long videos into clips of 3 seconds.
 
     Videos that are finished are not cut again. For each clip that is not kept, the reason is printed. Videos that were
-    cut into the same folder before stay in its table.
+    cut into the same folder before stay in its table. A video that cannot be read, or on which processes die, costs
+    itself alone, and is tried again by the next run.
 
     Exit code: 0, 1 if something failed or no clip was made, 2 if the command line is wrong.
     """
@@ -40,13 +41,16 @@ def segment(
         if backend not in ("auto", "ffmpeg", "pyav"):
             raise UsageError(f"--backend {backend}: give auto, ffmpeg or pyav")
 
-        from ...data.clips.cuts import Cutting, Job
+        from ...data.clips.cuts import Cutting, Job, id_fault
         from ...data.clips.segment import Encoding, cut_all
         from ...data.clips.transcoding import check_backend
+        from ...files import locked_folder, remove_leftovers
         from ...media_kinds import CLIPS, media_files
 
         check_backend(backend)
-        jobs, unnamed = [], []
+        given: list[Path] = []
+        unnamed: set[Path] = set()
+        failed = 0
         for path in videos:
             if not path.exists():
                 raise CliError(f"{path}: no such file or folder")
@@ -56,36 +60,47 @@ def segment(
                     note(f"{path}: {said}")
                 if not found.paths:
                     raise CliError(f"{path}: has no video files")
-                unnamed += found.unnamed
-            jobs += [Job(str(file), file.stem) for file in (found.paths if path.is_dir() else [path])]
-        for file in unnamed:
-            note(f"error: {str(file)!r}: its name is not UTF-8, and no table can hold it; rename the file")
-        out.mkdir(parents=True, exist_ok=True)
+                given += [*found.paths, *found.unnamed]
+                unnamed.update(found.unnamed)
+            else:
+                given.append(path)
+        jobs = []
+        for path in given:
+            if fault := "is not UTF-8, and no table can hold it" if path in unnamed else id_fault(path.stem):
+                note(f"error: {str(path)!r}: its name {fault}; rename the file")
+                failed += 1
+            else:
+                jobs.append(Job(str(path), path.stem))
         cutting = Cutting(Encoding(max_side=max_side), backend=backend)
         clips, rejects = 0, Counter[str]()
         tables: dict[str, list[str]] = {}
-        for made in with_progress(cut_all(jobs, out, cutting, workers), len(jobs), "cutting"):
-            tables[made.job.video_id] = [json.dumps(row, ensure_ascii=False) for row in made.rows()]
-            clips += len(made.segments)
-            rejects.update(reject.reason for reject in made.rejects)
-            for reject in made.rejects:
-                name = reject.video_id if reject.segment is None else f"{reject.video_id}, clip {reject.segment}"
-                note(f"rejected: {name}: {reject.reason}: {reject.detail}")
-            if as_json:
-                result(
-                    {
-                        "video_id": made.job.video_id,
-                        "clips": [clip.path for clip in made.segments],
-                        "rejects": [{"segment": r.segment, "reason": r.reason} for r in made.rejects],
-                    }
-                )
         table = out / "segments.jsonl"
-        kept = _lines_of_others(table, tables) if table.is_file() else []
-        _write_lines(table, [*kept, *(line for job in jobs for line in tables[job.video_id])])
+        with locked_folder(out):
+            remove_leftovers(out)
+            for made in with_progress(cut_all(jobs, out, cutting, workers), len(jobs), "cutting"):
+                tables[made.job.video_id] = [json.dumps(row, ensure_ascii=False) for row in made.rows()]
+                clips += len(made.segments)
+                failed += made.lost is not None
+                rejects.update(reject.reason for reject in made.rejects)
+                for reject in made.rejects:
+                    name = reject.video_id if reject.segment is None else f"{reject.video_id}, clip {reject.segment}"
+                    note(f"rejected: {name}: {reject.reason}: {reject.detail}")
+                if as_json:
+                    result(
+                        {
+                            "video_id": made.job.video_id,
+                            "clips": [clip.path for clip in made.segments],
+                            "rejects": [{"segment": r.segment, "reason": r.reason} for r in made.rejects],
+                        }
+                    )
+            kept = _lines_of_others(table, tables) if table.is_file() else []
+            _write_lines(table, [*kept, *(line for job in jobs for line in tables[job.video_id])])
         if not as_json:
             more = f", beside {len(kept)} of earlier videos" if kept else ""
             print(f"{clips} clips of {len(jobs)} videos in {out}{more}; rejected: {dict(rejects) or 'none'}")
-        if not clips or unnamed:
+        if failed:
+            note(f"failed: {failed} of {len(given)} videos; mend what is said above, and run this command again")
+        if not clips or failed:
             raise typer.Exit(FAILED)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ...extras import require
+from ...files import locked_folder
 from .shard_series import Limits, OtherRowsError, Series, row_text
 from .shard_staging import MANIFEST, Staging, read_manifest
 from .subsets import subset_keys
@@ -74,6 +75,7 @@ def write_shards(
         `rows_sha256`, `code_version`, `source`.
 
     Raises:
+        InUseError: Another process writes shards into the folder.
         ValueError: A bad row, with all its reasons; a `sample_id` that comes twice; no split; a clip that is absent or
             does not have its row's `media_sha256`; a folder that holds shards of other rows.
         OSError: The folder cannot be written, or the disk is full. What is finished stays for the next run.
@@ -87,7 +89,12 @@ def write_shards(
         "sizes": asdict(sizes),
         "source": dict(source or {}),
     }
-    staging = Staging(target, made_by, overwrite)
+    with locked_folder(target):
+        return _write(rows, Staging(target, made_by, overwrite), media, sizes)
+
+
+def _write(rows: Iterable[Mapping[str, Any]], staging: Staging, media: Media | None, sizes: Sizes) -> dict[str, Any]:
+    target = staging.target
     series: dict[tuple[str, str], Series] = {}
     digest, seen, passed = sha256(), dict[str, int](), Counter[tuple[str, str, str]]()
     try:

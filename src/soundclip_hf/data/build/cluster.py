@@ -17,7 +17,7 @@ from .config import BuildConfig
 from .folder import BuildError, BuildFolder
 from .local import prepare
 from .needs import check_needs
-from .perform import is_done, shards_of
+from .perform import is_made, shards_of
 from .stages import STAGES, Pusher
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def run_on_cluster(
                 before = executor
                 yield stage, {"job": executor.job_id, "script": str(logs / "launch_script.slurm"), "shards": len(names)}
                 continue
-            missing = [name for name in names if is_done(config, stage, name) is None]
+            missing = [name for name in names if is_made(config, stage, name) is None]
             if missing:
                 raise BuildError(
                     f"{stage}: {len(missing)} of {len(names)} shards were not made, such as {missing[0]}; "

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ...files import InUseError, lock_folder, read_json, sha256, write_json
+from ...files import InUseError, lock_folder, read_json, remove_leftovers, sha256, write_json
 
 WHOLE = "all"
 CODE_VERSION = f"soundclip-hf {version('soundclip-hf')}"
@@ -94,6 +94,21 @@ class BuildFolder:
         (self.out / "plan").mkdir(parents=True, exist_ok=True)
         write_json(self.out / "plan" / f"{shard}.json", {"videos": videos})
 
+    def left_out(self) -> dict[str, str]:
+        """Why files that were given are in no shard, by their paths."""
+        return (read_json(self.out / "left_out.json") or {}).get("files", {})
+
+    def write_left_out(self, files: dict[str, str]) -> None:
+        self.out.mkdir(parents=True, exist_ok=True)
+        write_json(self.out / "left_out.json", {"files": files})
+
+    def lost(self) -> dict[str, str]:
+        """The videos that the last run could not use, by path or id, and why; the next run tries them again."""
+        found = self.left_out()
+        for shard in self.shards():
+            found |= (self.manifest("segment", shard) or {}).get("lost", {})
+        return found
+
     def begin(self, stage: str, identity: dict[str, Any]) -> None:
         """Say what a stage is made with, or check that it is still the same.
 
@@ -128,12 +143,18 @@ class BuildFolder:
                 path.unlink(missing_ok=True)
 
     def tidy(self, stage: str) -> None:
-        """Remove shards that the plan no longer has, and what was half written by who was killed."""
+        """Remove shards that the plan no longer has."""
         planned = {*self.shards(), WHOLE, "stage"}
         for folder, suffix in ((self.out / stage, ".parquet"), (self.out / "manifests" / stage, ".json")):
             for path in folder.iterdir() if folder.is_dir() else ():
-                if path.name.endswith(".partial") or (path.suffix == suffix and path.stem not in planned):
+                if path.suffix == suffix and path.stem not in planned:
                     path.unlink(missing_ok=True)
+
+    def clean(self) -> None:
+        """Remove what processes that were killed have left half written."""
+        if self.out.is_dir():
+            for folder in (self.out, *(path for path in self.out.rglob("*") if path.is_dir())):
+                remove_leftovers(folder)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -115,6 +115,8 @@ def build(
 ) -> Iterator[Progress]:
     """Run stages one after the other on this machine; arguments as of `prepare` and `run_stage`.
 
+    A video that cannot be read costs itself alone: `BuildFolder.lost` names such videos afterwards.
+
     Raises:
         NotInstalledError: A package is missing; nothing has been written then.
         BuildError: Another build is running in the folder; and as above.
@@ -123,6 +125,7 @@ def build(
     stages = [*stages]
     check_needs(config, stages)
     with BuildFolder(Path(config.out)).locked():
+        BuildFolder(Path(config.out)).clean()
         wanted = prepare(config, stages, restart, retry)
         check_reachable(config, wanted)
         for stage in wanted:

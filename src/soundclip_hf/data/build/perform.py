@@ -17,11 +17,17 @@ def shards_of(config: BuildConfig, stage: str) -> list[str]:
 
 
 def is_done(config: BuildConfig, stage: str, shard: str) -> dict[str, Any] | None:
-    """The manifest of a shard that needs nothing; None if it has to be made.
+    """The manifest of a shard that needs nothing; None if it has to be made, or made again.
 
     Raises:
         BuildError: The stage before has not made what it is made of.
     """
+    found = is_made(config, stage, shard)
+    return found if found is not None and STAGES[stage].is_settled(found) else None
+
+
+def is_made(config: BuildConfig, stage: str, shard: str) -> dict[str, Any] | None:
+    """As `is_done`, also of a shard from which videos are missing that may be there next time."""
     folder = BuildFolder(Path(config.out))
     found = folder.manifest(stage, shard)
     if found is None or found["inputs"] != STAGES[stage].inputs(folder, shard):
@@ -58,4 +64,4 @@ def perform(
     return folder.write_manifest(stage, shard, file, values)
 
 
-__all__ = ["is_done", "perform", "shards_of"]
+__all__ = ["is_done", "is_made", "perform", "shards_of"]

@@ -9,7 +9,7 @@ from ...media import MediaError
 from ..ave2.schema import sample_id
 from .clip_writer import ClipError, ClipWriter
 from .cuts import Cut, Cutting, Job, Reject, Segment
-from .transcoding import LEAD_SECONDS, transcoded
+from .transcoding import LEAD_SECONDS, packets, transcoded
 from .video_source import Source, half_frame
 
 # A header may round its duration.
@@ -36,7 +36,7 @@ class ClipStream:
         fault = ""
         try:
             with transcoded(self.source, length, job.start, self.cutting.encoding, ffmpeg) as stream:
-                for packet in stream.demux(stream.streams.video[0], stream.streams.audio[0]):
+                for packet in packets(stream):
                     self._take(packet, stream.streams.video[0])
                     if self.most is not None and self.done >= self.most:
                         break

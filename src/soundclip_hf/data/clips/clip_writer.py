@@ -79,10 +79,13 @@ class ClipWriter:
         self.undated: list[Any] = []
         self.end = 0.0  # seconds, of the last frame
         self.fault = ""
-        self.container = av.open(str(self.partial), "w", format="mp4", options={"movflags": "+faststart"})
-        self.video = self.container.add_stream_from_template(video)
-        self.audio: Any = self.container.add_stream("aac", rate=rate, layout=layout, options=AAC_OPTIONS)
-        self.audio.bit_rate = AUDIO_BIT_RATE * max(1, len(self.sound) // 2)
+        with self._writing():
+            # With "file:" in front, FFmpeg does not take a name with a colon for a protocol.
+            target = f"file:{self.partial}"
+            self.container = av.open(target, "w", format="mp4", options={"movflags": "+faststart"})
+            self.video = self.container.add_stream_from_template(video)
+            self.audio: Any = self.container.add_stream("aac", rate=rate, layout=layout, options=AAC_OPTIONS)
+            self.audio.bit_rate = AUDIO_BIT_RATE * max(1, len(self.sound) // 2)
         self.size = (video.codec_context.width, video.codec_context.height)
 
     def show(self, packet: Any) -> None:
@@ -133,9 +136,10 @@ class ClipWriter:
 
     def discard(self) -> None:
         """Close and remove what is not finished."""
-        with contextlib.suppress(av.FFmpegError):
+        with contextlib.suppress(av.FFmpegError, OSError):
             self.container.close()
-        self.partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # as the folder is gone: the error that brought us here says so
+            self.partial.unlink(missing_ok=True)
 
     @property
     def rms(self) -> float:
@@ -161,12 +165,16 @@ class ClipWriter:
         with self._writing():
             self.container.mux(packets)
 
+    def _encode(self, *frame: Any) -> None:
+        with self._writing():
+            self.container.mux(self.audio.encode(*frame))
+
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         """A full disk is no fault of the video."""
         try:
             yield
-        except av.FFmpegError as error:
+        except (av.FFmpegError, OSError) as error:
             raise OSError(error.errno, f"cannot be written ({error.strerror})", str(self.path)) from error
 
     def _write_sound(self) -> None:
@@ -175,8 +183,8 @@ class ClipWriter:
             part = np.ascontiguousarray(self.sound[:, start : start + size])
             frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=self.audio.layout.name)
             frame.sample_rate, frame.time_base, frame.pts = self.rate, Fraction(1, self.rate), start
-            self._mux(self.audio.encode(frame))
-        self._mux(self.audio.encode())
+            self._encode(frame)
+        self._encode()
 
 
 __all__ = ["SILENCE_RMS", "ClipError", "ClipWriter", "Written"]

@@ -11,16 +11,18 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...files import write_text
+from ...files import remove_leftovers, write_text
 from ...media import MediaError
 from ..pool import Crashed, run
 from .clip_stream import ClipStream
-from .cuts import REASONS, Cut, Cutting, Job, Reject, Segment, read_record, records
+from .cuts import REASONS, RECORD_VERSION, Cut, Cutting, Job, Reject, Segment, id_fault, read_record, records
+from .failures import KilledError, ProgramError, raise_if_not_of_the_video, read_fault
 from .transcoding import check_backend, find_ffmpeg
 from .video_source import Encoding, read_source
 
@@ -37,12 +39,14 @@ def cut(job: Job, out: str | Path, cutting: Cutting | None = None) -> Cut:
         out: Folder of the clips; it is made.
 
     Raises:
-        OSError: The folder cannot be written, or the disk is full. Bad media are no error: they are in the record.
+        ValueError: The video's id cannot be a file name.
+        OSError: The folder cannot be written, the disk is full, or ffmpeg does not work. Bad media are no error: they
+            are in the record. A video that is gone or unreadable is no error either, and gets no record.
     """
     cutting, folder = cutting or Cutting(), Path(out)
+    if fault := id_fault(job.video_id):
+        raise ValueError(f"video_id={job.video_id!r} {fault}")
     folder.mkdir(parents=True, exist_ok=True)
-    if Path(job.video_id).name != job.video_id or job.video_id.startswith("."):
-        raise ValueError(f"video_id={job.video_id!r} cannot be a file name; leave out slashes and leading dots")
     key = _key(job, cutting)
     found = read_record(folder / f"{job.video_id}.json", key)
     begun = folder / f".{job.video_id}.begun"
@@ -51,14 +55,16 @@ def cut(job: Job, out: str | Path, cutting: Cutting | None = None) -> Cut:
         return found
     # Only who was stopped left something; the folder may hold too many clips to be listed for each video.
     if begun.exists():
-        for stale in folder.glob(f".{glob.escape(job.video_id)}*.partial"):
-            stale.unlink(missing_ok=True)
+        remove_leftovers(folder)
     begun.touch()
     try:
         made = _cut(job, folder, cutting)
-        write_text(folder / f"{job.video_id}.json", json.dumps({"key": key} | asdict(made), indent=1) + "\n")
+        if made.lost is None:
+            record = {"record_version": RECORD_VERSION, "key": key} | asdict(made)
+            write_text(folder / f"{job.video_id}.json", json.dumps(record, indent=1) + "\n")
     finally:
-        begun.unlink(missing_ok=True)
+        with suppress(OSError):  # as the folder is gone: the error that brought us here says so
+            begun.unlink()
     return made
 
 
@@ -67,8 +73,8 @@ def cut_all(
 ) -> Iterator[Cut]:
     """Cut many videos in worker processes; what was cut before is only read.
 
-    A video on which worker processes keep dying is rejected as "crashed", without a record, so that it is tried again
-    next time.
+    A video on which worker processes keep dying is rejected as "crashed", and one that cannot be read as "unreadable";
+    neither gets a record, so that it is tried again next time.
 
     Args:
         jobs: Their `video_id`s must differ.
@@ -78,16 +84,21 @@ def cut_all(
         Cuts in the order in which they are done.
 
     Raises:
-        ValueError: Two jobs with one `video_id`, or no ffmpeg where `cutting` asks for it.
+        ValueError: Two jobs with one `video_id`, one that cannot be a file name, or no ffmpeg where `cutting` asks for
+            it.
+        OSError: As `cut`.
     """
     check_backend((cutting or Cutting()).backend)
     asked = list(jobs)
     repeated = [name for name, count in Counter(job.video_id for job in asked).items() if count > 1]
     if repeated:
         raise ValueError(f"video_id {repeated[0]!r} comes more than once: its clips would overwrite each other")
+    for job in asked:
+        if fault := id_fault(job.video_id):
+            raise ValueError(f"video_id={job.video_id!r} {fault}")
     for job, made in run(partial(cut, out=out, cutting=cutting), asked, workers):
         if isinstance(made, Crashed):
-            made = Cut(job, (), (Reject(job.video_id, None, "crashed", made.detail),))
+            made = _without_clips(job, "crashed", made.detail)
         yield made
 
 
@@ -104,16 +115,41 @@ def _key(job: Job, cutting: Cutting) -> dict[str, Any]:
 
 def _cut(job: Job, folder: Path, cutting: Cutting) -> Cut:
     try:
+        if fault := read_fault(job.path):
+            return _without_clips(job, "unreadable", fault)
+        made = _cut_readable(job, folder, cutting)
+        # What cannot be read at some place looks like damage there.
+        damaged = any(reject.reason == "decode_error" for reject in made.rejects)
+        if damaged and (fault := read_fault(job.path, whole=True)):
+            return _without_clips(job, "unreadable", fault)
+        return made
+    except (MemoryError, KilledError) as error:
+        return _without_clips(job, "crashed", str(error) or "there is not enough memory for it")
+
+
+def _cut_readable(job: Job, folder: Path, cutting: Cutting) -> Cut:
+    try:
         source = read_source(job.path)
     except MediaError as error:
+        raise_if_not_of_the_video(error)
         reason, _, detail = str(error).partition(": ")
-        return Cut(job, (), (Reject(job.video_id, None, reason, detail),))
+        return _without_clips(job, reason, detail)
     check_backend(cutting.backend)
     ffmpeg = None if cutting.backend == "pyav" else find_ffmpeg()
-    made = ClipStream(job, folder, cutting, source).cut(ffmpeg)
-    if ffmpeg and cutting.backend == "auto" and any(reject.reason == "decode_error" for reject in made.rejects):
-        made = ClipStream(job, folder, cutting, source).cut(None)
-    return made
+    if ffmpeg:
+        try:
+            made = ClipStream(job, folder, cutting, source).cut(ffmpeg)
+        except (ProgramError, KilledError):
+            if cutting.backend != "auto":
+                raise
+        else:
+            if cutting.backend != "auto" or all(reject.reason != "decode_error" for reject in made.rejects):
+                return made
+    return ClipStream(job, folder, cutting, source).cut(None)
+
+
+def _without_clips(job: Job, reason: str, detail: str) -> Cut:
+    return Cut(job, (), (Reject(job.video_id, None, reason, detail),))
 
 
 __all__ = [

@@ -19,12 +19,16 @@ from typing import Any
 import av
 
 from ...media import FORMAT_WHITELIST, PROTOCOL_WHITELIST, MediaError
+from .failures import KilledError, ProgramError, raise_if_not_of_the_video, raise_if_said
 from .transcoding_pyav import SEEK_MARGIN, transcode
-from .video_source import Encoding, Source, half_frame, size_filter, sound_filter
+from .video_source import Encoding, Source, half_frame, size_filter, sound_filter, x264_options
 
 # Of all timestamps in the stream. The decoding times of the first frames lie before 0, and NUT would shift everything
 # by as much as they do.
 LEAD_SECONDS = 10
+# With which ffmpeg exits after a signal that it has handled, and a shell script after its program got SIGINT, SIGABRT,
+# SIGKILL, SIGSEGV or SIGTERM.
+STOPPED = (255, *(128 + number for number in (2, 6, 9, 11, 15)))
 
 
 def find_ffmpeg() -> str | None:
@@ -59,14 +63,30 @@ def transcoded(
 
     Raises:
         MediaError: "decode_error: …".
+        OSError, MemoryError: This machine has no room for it.
+        ProgramError, KilledError: It is not the video that ffmpeg fails on.
     """
     producer = _with_pyav if ffmpeg is None else _with_ffmpeg
     with producer(source, seconds, start, encoding, ffmpeg) as pipe:
         try:
-            with av.open(pipe, "r", format="nut") as container:
-                yield container
+            # Not the Python file: an interrupt while PyAV calls its methods would be lost, and look like the end.
+            container = av.open(f"pipe:{pipe.fileno()}", "r", format="nut")
         except av.FFmpegError as error:
             raise MediaError(f"decode_error: cannot be read ({error.strerror})") from error
+        with container:
+            yield container
+
+
+def packets(container: av.container.InputContainer) -> Iterator[Any]:
+    """The packets of both streams. Errors of whoever uses them are left as they are.
+
+    Raises:
+        MediaError: "decode_error: …".
+    """
+    try:
+        yield from container.demux(container.streams.video[0], container.streams.audio[0])
+    except (av.FFmpegError, IndexError) as error:
+        raise MediaError(f"decode_error: cannot be read ({getattr(error, 'strerror', error)})") from error
 
 
 @contextmanager
@@ -81,21 +101,32 @@ def _with_ffmpeg(source: Source, seconds: float, start: float, encoding: Encodin
     command += ["-ss", f"{float(zero) - SEEK_MARGIN:.6f}"] if start > SEEK_MARGIN else []
     command += ["-format_whitelist", FORMAT_WHITELIST, "-protocol_whitelist", PROTOCOL_WHITELIST]
     command += ["-i", f"file:{source.path}", "-filter_complex", graph, "-map", "[v]", "-map", "[a]"]
-    command += ["-c:v", "libx264", "-preset", encoding.preset, "-crf", str(encoding.crf)]
+    command += ["-c:v", "libx264"]
+    command += [part for name, value in x264_options(encoding).items() for part in (f"-{name}", value)]
     command += ["-threads:v", str(encoding.threads), "-fps_mode", "passthrough"]
     command += ["-enc_time_base:v", f"{source.time_base.numerator}/{source.time_base.denominator}"]
     command += ["-force_key_frames", f"expr:gte(t+{half_frame(source):.9f},n_forced*{seconds:g})"]
     command += ["-c:a", "pcm_f32le", "-output_ts_offset", str(LEAD_SECONDS), "-f", "nut", "pipe:1"]
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
-        assert process.stdout is not None
         try:
-            yield process.stdout
+            # In a session of its own it does not get the Ctrl-C that is meant for us, upon which it would end as if the
+            # video did.
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, start_new_session=True)
+        except OSError as error:
+            raise_if_not_of_the_video(error)
+            raise ProgramError(error.errno, error.strerror, str(ffmpeg)) from error
+        assert process.stdout is not None
+        left, unread = b"", None
+        try:
+            try:
+                yield process.stdout
+            except MediaError as error:  # perhaps since ffmpeg ended early; it knows more
+                unread = error
+            left = process.stdout.read(1)
         except BaseException:
             process.kill()
             raise
         finally:
-            left = process.stdout.read(1)
             process.stdout.close()
             if left:  # whoever reads has enough
                 process.kill()
@@ -103,7 +134,37 @@ def _with_ffmpeg(source: Source, seconds: float, start: float, encoding: Encodin
         log.seek(0)
         said = log.read().decode(errors="replace").strip().splitlines()
         if not left and (process.returncode or said):
-            raise MediaError(f"decode_error: ffmpeg says {said[0] if said else process.returncode!r}")
+            _explain(str(ffmpeg), process.returncode, said)
+        if unread is not None:
+            _check_program(str(ffmpeg))
+            raise unread
+
+
+def _explain(ffmpeg: str, code: int, said: list[str]) -> None:
+    """Raise what ended ffmpeg early."""
+    if code < 0 or (code in STOPPED and not said):
+        raise KilledError(
+            f"{ffmpeg} was ended by {f'signal {-code}' if code < 0 else 'a signal'}; is there enough memory?"
+        )
+    raise_if_said("\n".join(said))
+    if code:
+        _check_program(ffmpeg)
+    raise MediaError(f"decode_error: ffmpeg says {said[0] if said else code!r}")
+
+
+def _check_program(ffmpeg: str) -> None:
+    """
+    Raises:
+        ProgramError: It cannot even encode a black frame.
+    """
+    command = [ffmpeg, "-v", "error", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", "32x32", "-i", "pipe:0"]
+    command += ["-c:v", "libx264", "-f", "nut", "pipe:1"]
+    tried = subprocess.run(command, input=bytes(32 * 32 * 3 // 2), capture_output=True, start_new_session=True)
+    if tried.returncode or not tried.stdout:
+        said = tried.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {tried.returncode}"]
+        raise ProgramError(
+            f"{ffmpeg}: cannot encode H.264 ({said[0]}); install another ffmpeg, or take the backend pyav"
+        )
 
 
 @contextmanager
@@ -116,22 +177,29 @@ def _with_pyav(source: Source, seconds: float, start: float, encoding: Encoding,
         try:
             with os.fdopen(writing, "wb") as pipe, av.open(pipe, "w", "nut", options) as container:
                 transcode(source, seconds, start, encoding, container)
-        except (av.FFmpegError, MediaError, OSError) as error:
+        except BaseException as error:  # which would end in this thread
             failure.append(error)
 
     thread = threading.Thread(target=produce, daemon=True)
     thread.start()
-    enough = False
+    enough, unread = False, None
     try:
         with os.fdopen(reading, "rb") as pipe:
-            yield pipe
-            enough = bool(pipe.read(1))
+            try:
+                yield pipe
+                enough = bool(pipe.read(1))
+            except MediaError as error:  # perhaps since the other thread ended early; it knows more
+                unread = error
     finally:
         thread.join()
-        # Where the reader stopped with an error, as on a full disk, the pipe broke for that reason, and no other.
-        if failure and not enough and not isinstance(failure[0], BrokenPipeError):
-            reason = failure[0].strerror if isinstance(failure[0], av.FFmpegError) else failure[0]
-            raise MediaError(f"decode_error: {reason}")
+    # Where the reader stops, the pipe breaks for that reason, and no other.
+    if failure and not enough and not isinstance(failure[0], BrokenPipeError):
+        raise_if_not_of_the_video(failure[0])
+        told = isinstance(failure[0], (av.FFmpegError, OSError)) and failure[0].strerror
+        named = failure[0] if isinstance(failure[0], MediaError) else f"{type(failure[0]).__name__}: {failure[0]}"
+        raise MediaError(f"decode_error: {told or named}") from failure[0]
+    if unread is not None:
+        raise unread
 
 
-__all__ = ["LEAD_SECONDS", "check_backend", "find_ffmpeg", "transcoded"]
+__all__ = ["LEAD_SECONDS", "check_backend", "find_ffmpeg", "packets", "transcoded"]

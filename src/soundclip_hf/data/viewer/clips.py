@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 from ...extras import require
+from ...files import MAX_NAME_BYTES
 from ..ave2.tables import files
 
 # Clips are some 100 kB each: few at a time.
@@ -15,8 +17,9 @@ BATCH_CLIPS = 32
 
 
 def clip_file(sample_id: str) -> str:
-    """A file name for any id: no separators, no dots in front."""
-    return f"{quote(sample_id, safe='').lstrip('.') or '_'}.mp4"
+    """A file name for any id: no separators, no dots in front; the hash of an id that would be too long."""
+    name = f"{quote(sample_id, safe='').lstrip('.') or '_'}.mp4"
+    return name if len(name) <= MAX_NAME_BYTES else f"{hashlib.sha256(sample_id.encode()).hexdigest()}.mp4"
 
 
 def linked(media: Path, page: Path, ids: Collection[str]) -> dict[str, str]:

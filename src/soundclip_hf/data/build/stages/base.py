@@ -31,6 +31,7 @@ class Work:
         crashed: Videos that take their process down; they are rejected.
         push: Sends a folder to a Hub; for the stage that does.
         counts: What was done, by name.
+        lost: Videos that could not be used and are tried again by the next run, with the reason.
     """
 
     config: BuildConfig
@@ -41,6 +42,7 @@ class Work:
     crashed: tuple[str, ...] = ()
     push: Pusher | None = None
     counts: Counter[str] = field(default_factory=Counter)
+    lost: dict[str, str] = field(default_factory=dict)
 
 
 class Stage:
@@ -87,6 +89,10 @@ class Stage:
 
     def check_alone(self, config: BuildConfig) -> None:
         """Raises where the stage is all that is asked for, and would do nothing."""
+
+    def is_settled(self, manifest: dict[str, Any]) -> bool:
+        """Whether a shard that is made of what it should be needs no second attempt; `manifest` is its own."""
+        return True
 
     def shards(self, config: BuildConfig, folder: BuildFolder) -> list[str]:
         """Names of its shards; empty if there is nothing to do."""
