@@ -1,4 +1,4 @@
-"""`ave2 segment` stopped, twice at once, and over odd files. Kinds of fault: failures of ours; one item ends the run."""
+"""`ave2 segment` stopped, twice at once, over odd files. Kinds of fault: failures of ours; one item ends the run."""
 
 import json
 import os

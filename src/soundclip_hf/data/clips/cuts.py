@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ...files import MAX_NAME_BYTES
+from ...files import NAME_BYTES
 from ..ave2.schema import SECONDS, complete
 from .clip_writer import Written
 from .video_source import Encoding
@@ -20,7 +20,7 @@ NOT_RECORDED = ("unreadable", "crashed")
 # Goes up when records of before hold faults that were not those of their videos. Up to 1, a run that was interrupted
 # could leave "decode_error".
 RECORD_VERSION = 2
-MAX_ID_BYTES = MAX_NAME_BYTES - len("_1000.mp4")
+MAX_ID_BYTES = NAME_BYTES - len("_1000.mp4")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ One pass per video: it is decoded and encoded once, and the encoded frames are h
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 from collections import Counter

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ...extras import require
-from ...files import MAX_NAME_BYTES
+from ...files import NAME_BYTES
 from ..ave2.tables import files
 
 # Clips are some 100 kB each: few at a time.
@@ -19,7 +19,7 @@ BATCH_CLIPS = 32
 def clip_file(sample_id: str) -> str:
     """A file name for any id: no separators, no dots in front; the hash of an id that would be too long."""
     name = f"{quote(sample_id, safe='').lstrip('.') or '_'}.mp4"
-    return name if len(name) <= MAX_NAME_BYTES else f"{hashlib.sha256(sample_id.encode()).hexdigest()}.mp4"
+    return name if len(name) <= NAME_BYTES else f"{hashlib.sha256(sample_id.encode()).hexdigest()}.mp4"
 
 
 def linked(media: Path, page: Path, ids: Collection[str]) -> dict[str, str]:
