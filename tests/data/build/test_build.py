@@ -142,14 +142,17 @@ def test_new_videos_get_shards_of_their_own(built, world, tmp_path):
     made = run(videos=[str(few)])
     assert made == [*((stage, "00002") for stage in [*STAGES][:4]), ("shard", "all")]
     assert len(asked.bodies) == count + 2 * 3
-    # Once it is cut, nobody needs the video; before, its absence is an error.
+    # Once it is cut, nobody needs the video; before, its absence costs it alone, until it is back.
     (few / "long1.mp4").unlink()
     assert run(videos=[str(few)]) == []
     BuildFolder(tmp_path / "out").forget("segment", "00000")
-    with pytest.raises(BuildError, match=r"long1.mp4: this video is gone.*restart='segment'"):
-        run(videos=[str(few)])
-    run(videos=[str(few)], restart="segment")
+    run(videos=[str(few)])
+    assert "No such file" in BuildFolder(tmp_path / "out").lost()["long1"]
     assert {row["youtube_id"] for row in read_rows(tmp_path / "out" / "judge")} == {"long0", "long2"}
+    (few / "long1.mp4").symlink_to(world[0] / "long1.mp4")
+    run(videos=[str(few)])
+    assert not BuildFolder(tmp_path / "out").lost()
+    assert {row["youtube_id"] for row in read_rows(tmp_path / "out" / "judge")} == {"long0", "long1", "long2"}
 
 
 def test_videos_that_cannot_be_used(built, world, tmp_path):
