@@ -32,7 +32,7 @@ DOCUMENTED = {
     "transformers.utils",
     "transformers.utils.logging",
 }
-STANDARD = {"_exit"}  # Python's own, documented under this name
+STANDARD = {"_exit", "_replace"}  # Python's own, documented under these names
 PRIVATE = re.compile(r"_(?!_)\w+$")
 
 

@@ -148,7 +148,7 @@ def test_another_encoder_is_raw_unless_said_otherwise(describe, whisper):
 
 @pytest.fixture(scope="module")
 def stock(tmp_path_factory):
-    """A LLaVA without ears, of the bundled model's shape."""
+    """A LLaVA without an audio encoder, of the bundled model's shape."""
     folder = tmp_path_factory.mktemp("llava")
     model = SoundLlavaForConditionalGeneration.from_pretrained(TINY)
     own = model.config
@@ -169,7 +169,7 @@ def stock(tmp_path_factory):
 def test_a_stock_llava_needs_an_encoder(describe, stock, whisper):
     outcome = describe("--model", stock)
     assert outcome.code == 1
-    assert "LLaVA without ears; add --encoder" in outcome.error
+    assert "LLaVA without an audio encoder; add --encoder" in outcome.error
     heard = describe("--model", stock, "--encoder", whisper, "--top-k", 9, "--json")
     assert heard.code == 0
     assert (heard.rows[0]["model"], heard.rows[0]["alignment"], heard.rows[0]["kept"]) == (str(stock), "raw", 9)

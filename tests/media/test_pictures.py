@@ -230,7 +230,7 @@ def test_what_pil_itself_takes_for_a_bomb(tmp_path: Path) -> None:
     path.write_bytes(
         b"\x89PNG\r\n\x1a\n\0\0\0\x0d" + header + zlib.crc32(header).to_bytes(4, "big") + b"\0\0\0\x0aIDAT"
     )
-    with pytest.raises(MediaError, match=r"bomb.png: .*400000000 pixels.*MAX_IMAGE_PIXELS and .*MAX_PICTURE_PIXELS"):
+    with pytest.raises(MediaError, match=r"bomb.png: .*400000000 pixels.*MAX_PICTURE_PIXELS"):
         load_picture(path)
 
 

@@ -124,6 +124,14 @@ def test_private_addresses_need_a_setting(server: str, public: None) -> None:
         fetch(f"{server}/a.wav")
 
 
+def test_what_is_behind_a_proxy_is_checked(server: str, public: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy is the user's own and may be here; what it is asked for may not."""
+    for scheme in ("http", "https"):
+        monkeypatch.setenv(f"{scheme}_proxy", server)
+        with pytest.raises(MediaError, match=r"10\.0\.0\.1 is not a public address"):
+            fetch(f"{scheme}://10.0.0.1/a.wav")
+
+
 @pytest.mark.parametrize(
     ("address", "expected"),
     [

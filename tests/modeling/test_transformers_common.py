@@ -29,7 +29,8 @@ KNOWN = {
             "the sdist lacks tests/generation/test_utils.py, the tests it asks for; ours are in test_generation.py"
         ),
         "test_model_weights_reload_no_missing_tied_weights": (
-            "a checkpoint without ears is taken for a stock LLaVA, whose fresh ears a warning names, not missing_keys"
+            "a checkpoint without an audio encoder is taken for a stock LLaVA; a warning names the fresh one, not "
+            "missing_keys"
         ),
     },
     "WhisperClip": {

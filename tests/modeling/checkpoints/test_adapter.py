@@ -81,7 +81,7 @@ def test_official_layout_loads_completely(variant, tmp_path, caplog):
     assert not info["unexpected_keys"]
     for key, value in stock.state_dict().items():
         assert torch.equal(model.state_dict()[key], value), key
-    ears = [record.getMessage() for record in caplog.records if "without ears" in record.getMessage()]
+    ears = [record.getMessage() for record in caplog.records if "without an audio encoder" in record.getMessage()]
     assert len(ears) == 1
     assert "audio_tower and audio_projection are newly initialised" in ears[0]
     assert model.config.base_model_name_or_path == str(tmp_path)

@@ -224,7 +224,7 @@ def test_an_adapter_that_names_no_base(tmp_path):
 
 def test_repositories_of_other_models(tmp_path):
     tiny_llava("llava").save_pretrained(tmp_path / "llava")
-    with pytest.raises(ValueError, match="is a LLaVA without ears"):
+    with pytest.raises(ValueError, match="is a LLaVA without an audio encoder"):
         SoundClipModel.from_pretrained(tmp_path / "llava")
     tiny_vision_config().save_pretrained(tmp_path / "clip")
     with pytest.raises(ValueError, match="has model_type 'clip_vision_model'"):

@@ -26,7 +26,7 @@ from .transcoding import check_backend, find_ffmpeg
 from .video_source import Encoding, read_source
 
 # Goes up when the same video would be cut differently; clips of another version are cut again.
-VERSION = 2
+VERSION = 1
 
 
 def cut(job: Job, out: str | Path, cutting: Cutting | None = None) -> Cut:

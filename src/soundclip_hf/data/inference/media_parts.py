@@ -54,8 +54,8 @@ def find_clip(folder: str | Path | None, sample_id: str) -> Path:
     path = Path(folder) / f"{sample_id}.mp4"
     try:
         found = path.name == f"{sample_id}.mp4" and path.is_file()
-    except OSError as error:  # such as a name that is too long
-        raise ValueError(f"{path}: {error.strerror}") from error
+    except OSError as error:  # such as a name that is too long, behind which the reason would be cut off
+        raise ValueError(f"{error.strerror}: {path}") from error
     if not found:
         raise ValueError(f"there is no {sample_id}.mp4 in {folder}")
     return path

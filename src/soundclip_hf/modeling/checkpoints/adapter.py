@@ -185,7 +185,7 @@ def _warn_of_fresh_ears(config: SoundLlavaConfig, source: str) -> None:
     fresh = [part for part in EARS if not (part == "audio_tower" and has_encoder)]
     unused = has_encoder and config.sound_config.alignment == "raw"
     logger.warning(
-        "%s is a LLaVA checkpoint without ears: %s newly initialised and %s.",
+        "%s is a LLaVA checkpoint without an audio encoder: %s newly initialised and %s.",
         source,
         " and ".join(fresh) + (" are" if len(fresh) > 1 else " is"),
         "not used while alignment is 'raw'"

@@ -147,8 +147,8 @@ def dual_encoder_config(config: SoundLlavaConfig) -> SoundClipConfig:
 def _check_type(config: PreTrainedConfig, name: str) -> None:
     if config.model_type in ("llava", "llava_next"):
         raise ValueError(
-            f"{name!r} is a LLaVA without ears: name a SoundLlava or an adapter, or build a dual encoder with "
-            "SoundClipModel.from_audio_vision_pretrained(audio, vision)."
+            f"{name!r} is a LLaVA without an audio encoder: name a SoundLlava or an adapter, or build a dual "
+            "encoder with SoundClipModel.from_audio_vision_pretrained(audio, vision)."
         )
     if not isinstance(config, SoundClipConfig):
         raise ValueError(f"{name!r} has model_type {config.model_type!r}: expected 'soundclip' or 'sound_llava'.")
