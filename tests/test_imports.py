@@ -25,7 +25,7 @@ ROOMS = {
     "data": (
         {"ave2", "inference", "pool"},
         {"annotation", "clips", "other_sets", "stats", "synthetic", "viewer"},
-        {"build"},
+        {"build", "manifest_files"},
     ),
     "modeling": (
         {"checkpoint_files", "finite"},

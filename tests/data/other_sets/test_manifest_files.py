@@ -136,3 +136,9 @@ def test_broken_tables(tmp_path, name, text, words):
         read_manifest(tmp_path / name)
     with pytest.raises(ValueError, match="no such file"):
         read_manifest(tmp_path / f"other{name}")
+
+
+def test_the_earlier_import_still_works():
+    from soundclip_hf.data import manifest_files, other_sets
+
+    assert manifest_files.read_manifest is other_sets.read_manifest is read_manifest
