@@ -45,7 +45,8 @@ def fetch() -> Path:
             raise RuntimeError(f"{sdist.name} cannot be fetched from the package index: {last}")
     with tarfile.open(sdist) as archive:
         tests = [member for member in archive.getmembers() if member.name.startswith(f"{NAME}/tests/")]
-        archive.extractall(CACHE, members=tests, filter="data")
+        # Python 3.11 before 3.11.4 has no filters.
+        archive.extractall(CACHE, members=tests, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     if not (folder / NEEDED).is_file():
         raise RuntimeError(f"{sdist} holds no tests/{NEEDED}")
     return folder
