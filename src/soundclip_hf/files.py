@@ -46,7 +46,7 @@ def partial_name(path: str | Path) -> Path:
     """
     The temporary name of a file, for writers that stay open over several calls; others use [`replacing`].
 
-    It says which process on which machine writes, so that what a killed process has left can be told apart. The first
+    It says which process on which machine writes, so that the files of a killed process can be recognised. The first
     call for a folder removes such files from it.
     """
     folder = Path(path).parent
@@ -116,7 +116,7 @@ def replacing(path: str | Path, *, sync: bool = False) -> Iterator[Path]:
     except OSError as error:
         if error.errno is None or partial.name not in str(error):
             raise
-        # Whoever reads the message knows the target, not its temporary name.
+        # The user knows the target, not its temporary name.
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     finally:
         # Where the folder is a file, there is nothing to remove, and the error above says so.
@@ -235,7 +235,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            # Whoever opened it meanwhile sees that it is gone, and opens another one.
+            # A process that has opened it meanwhile sees that it is gone, and opens another one.
             with suppress(OSError):
                 (folder / LOCK).unlink()
 
@@ -247,7 +247,7 @@ def _locked(path: Path, named: Path) -> BinaryIO:
         file = path.open("ab")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever had it may have put another file in its place since it was opened.
+            # The process that had the lock may have put another file in its place since it was opened.
             if _is_at(file, path):
                 return file
         except BlockingIOError:

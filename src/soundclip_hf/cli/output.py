@@ -99,7 +99,7 @@ def reporting(debug: bool, *names: str) -> Iterator[None]:
         _PACKAGE_LOG.addHandler(handler)
         _PACKAGE_LOG.setLevel(logging.DEBUG)
     else:
-        # Python's own format names a line of library code, which says nothing to who runs a command.
+        # Python's own format names a line of library code, which does not help the user of a command.
         warnings.showwarning = lambda message, *_, **__: warn(" ".join(str(message).split()))
     try:
         yield

@@ -52,8 +52,8 @@ class Comparison:
         return f"{self.atol:.0e}" + (f" + {self.rtol:.0e}|x|" if self.rtol else "")
 
     def __str__(self) -> str:
-        told = f"{self.golden} {self.array}: max difference {self.difference:.2e}, tolerance {self.tolerance}"
-        return f"{told} ({self.remark})" if self.remark else told
+        text = f"{self.golden} {self.array}: max difference {self.difference:.2e}, tolerance {self.tolerance}"
+        return f"{text} ({self.remark})" if self.remark else text
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, which has no number for what is not finite."""

@@ -14,7 +14,7 @@ logger = logging.get_logger(__name__)
 
 _LISTED = 8
 
-# What a state dict is, told by one entry that only it has; the first that fits.
+# Which checkpoint a state dict is of, by an entry that only this one has; the first that matches.
 _SIGNATURES = (
     ("imagebind", r"^modality_trunks\.audio\."),
     ("imagebind (without its audio trunk)", r"^modality_(trunks|preprocessors|heads)\."),
@@ -102,8 +102,8 @@ class Origin:
             ],
         }
         if any(problems.values()):
-            told = "; ".join(f"{len(keys)} {what}: {_listed(keys)}" for what, keys in problems.items() if keys)
-            raise ValueError(f"The {self.name} checkpoint does not fit. Entries {told}.")
+            unfit = "; ".join(f"{len(keys)} {what}: {_listed(keys)}" for what, keys in problems.items() if keys)
+            raise ValueError(f"The {self.name} checkpoint does not fit. Entries {unfit}.")
         if ignored:
             parts = sorted({".".join(key.split(".")[:2]) for key in ignored})
             logger.warning(

@@ -75,7 +75,7 @@ def open_media(media: str | Path | bytes) -> av.container.InputContainer:
         OSError: There is no such file, or it cannot be read.
     """
     head = _head(media)
-    told = next((what for start, what in _PLAYLISTS if head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(start)), None)
+    playlist = next((what for start, what in _PLAYLISTS if head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(start)), None)
     container = next(
         (name for start, kind, name in _SIGNATURES if head[:4] == start and head[8:12].startswith(kind)), None
     )
@@ -85,16 +85,16 @@ def open_media(media: str | Path | bytes) -> av.container.InputContainer:
         # For the decoders that look into the file while it is opened.
         "max_pixels": str(limits.MAX_FRAME_PIXELS),
     }
-    # The ending of a name helps FFmpeg to tell what has no signature. It also makes FFmpeg take the name of a picture
-    # for that of a series: then once more without.
+    # The ending of a name helps FFmpeg to recognise a file without a signature. It also makes FFmpeg take the name of a
+    # picture for that of a series: then the file is opened once more without the ending.
     endings = dict.fromkeys(("" if isinstance(media, bytes) else Path(media).suffix, ""))
-    for ending in endings if told is None else ():
+    for ending in endings if playlist is None else ():
         try:
             return av.open(_Input(media, ending), "r", format=container, options=options, **_FOREIGN_TAGS)
         except av.ArgumentError:
             continue
     raise MediaError(
-        f"is {told or 'not one of the containers that are read'}; pass a file that holds its sound and pictures "
+        f"is {playlist or 'not one of the containers that are read'}; pass a file that holds its sound and pictures "
         "itself, such as mp4, webm, wav or mp3"
     )
 

@@ -65,7 +65,7 @@ def _read_special(path: Path, mode: int, name: str, wanted: str) -> bytes:
     """The content of a pipe, which can be read only once and has no size; other things that are no files raise."""
     if stat.S_ISDIR(mode):
         raise MediaError(f"{name}: is a folder; pass {wanted}")
-    # A regular file on the standard input has been told apart before.
+    # The caller has dealt with a regular file on the standard input.
     if not stat.S_ISFIFO(mode) and not stat.S_ISSOCK(mode):
         raise MediaError(f"{name}: is a device, not a file or a pipe; pass {wanted}")
     most, content = limits.MAX_FETCHED_BYTES, bytearray()

@@ -77,7 +77,7 @@ def align(
     folder = Path(str(training.output_dir))
     first = training.process_index == 0
     with ExitStack() as stack:
-        # Another run there is told before the models are loaded; nothing is written yet if there is no folder.
+        # A second run in the folder is refused before the models are loaded. Without a folder there is no other run.
         locked = first and folder.is_dir()
         if locked:
             stack.enter_context(only_run(folder))

@@ -72,10 +72,10 @@ class PairRows(Dataset):
 
     def identity(self) -> str:
         """A hash that changes with the rows, and with the size and time of the files of a folder."""
-        told = hashlib.sha256(self.keep.numpy().tobytes())
+        digest = hashlib.sha256(self.keep.numpy().tobytes())
         fingerprint = getattr(self.rows, "_fingerprint", None)
         if fingerprint is not None:
-            told.update(fingerprint.encode())
+            digest.update(fingerprint.encode())
         else:
             for name in (name for row in self.rows for name in row.values() if isinstance(name, str)):
                 try:
@@ -84,8 +84,8 @@ class PairRows(Dataset):
                     state = error.errno
                 else:
                     state = f"{state.st_size} {state.st_mtime_ns}"
-                told.update(os.fsencode(name) + f" {state}\n".encode())
-        return told.hexdigest()
+                digest.update(os.fsencode(name) + f" {state}\n".encode())
+        return digest.hexdigest()
 
 
 class PairStream(IterableDataset):

@@ -82,14 +82,14 @@ class TableRun:
 
     def summary(self, requests: int, spent: float) -> dict[str, Any]:
         rows: dict[str, Any] = {"rows": self.written, "done": self.asked - self.failed, "cached": self.cached}
-        told = rows | {"failed": dict(self.failures), "requests": requests, "cost": spent}
+        summary = rows | {"failed": dict(self.failures), "requests": requests, "cost": spent}
         if self.failures:
             from ...data.annotation.dead_letters import read_dead_letters
 
             for letter in read_dead_letters(self.letters):
                 self.causes.add(letter)
-            told["cause"] = self.causes.most_frequent()
-        return told
+            summary["cause"] = self.causes.most_frequent()
+        return summary
 
     def finish(self, summary: dict[str, Any], done: str, as_json: bool) -> None:
         """Print the summary, and end with an error code if anything failed."""

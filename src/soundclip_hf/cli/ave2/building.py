@@ -192,7 +192,7 @@ def _causes(folder: Path) -> Causes:
 
 
 # Why a whole video has no clips, where it is not the video that has none to give.
-UNREADABLE = ("rejected: decode_error", "rejected: crashed")
+UNREADABLE = ("rejected: decode_error",)
 
 
 def _report(steps: "Iterator[Progress]", as_json: bool, out: Path) -> tuple[dict[str, int], dict[str, int]]:
@@ -219,9 +219,9 @@ def _report(steps: "Iterator[Progress]", as_json: bool, out: Path) -> tuple[dict
             # Requests of earlier runs are not what this one has cost.
             counts.update({name: count for name, count in counted.items() if one.fresh or name != "requests"})
             if as_json:
-                told: dict[str, Any] = {"stage": one.stage, "shard": one.shard, "fresh": one.fresh}
+                progress: dict[str, Any] = {"stage": one.stage, "shard": one.shard, "fresh": one.fresh}
                 names = ("rows", "counts", "seconds", "pushed")
-                result(told | {name: one.manifest[name] for name in names if name in one.manifest})
+                result(progress | {name: one.manifest[name] for name in names if name in one.manifest})
         failed.update({name: count for name, count in counts.items() if name.startswith("failed")})
         unreadable.update({name: count for name, count in counts.items() if name in UNREADABLE})
         said = _line(first, rows, fresh, out)

@@ -44,7 +44,7 @@ def segment(
         from ...data.clips.cuts import Cutting, Job, id_fault
         from ...data.clips.segment import Encoding, cut_all
         from ...data.clips.transcoding import check_backend
-        from ...files import locked_folder, remove_leftovers
+        from ...files import locked_folder
         from ...media_kinds import CLIPS, media_files
 
         check_backend(backend)
@@ -76,7 +76,6 @@ def segment(
         tables: dict[str, list[str]] = {}
         table = out / "segments.jsonl"
         with locked_folder(out):
-            remove_leftovers(out)
             for made in with_progress(cut_all(jobs, out, cutting, workers), len(jobs), "cutting"):
                 tables[made.job.video_id] = [json.dumps(row, ensure_ascii=False) for row in made.rows()]
                 clips += len(made.segments)

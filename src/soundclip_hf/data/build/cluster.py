@@ -69,17 +69,17 @@ def run_on_cluster(
 
 
 def _absolute(config: BuildConfig) -> BuildConfig:
-    """Tasks may start in another folder."""
+    """The configuration with absolute paths: tasks may start in another folder."""
 
     def place(path: str | None) -> str | None:
         return path and str(expand_user(path).absolute())
 
-    def told(server: ServerSettings | None) -> ServerSettings | None:
+    def placed(server: ServerSettings | None) -> ServerSettings | None:
         return server and replace(server, instructions=place(server.instructions))
 
     asked = config.annotate
-    asked = replace(asked, video=told(asked.video), audio=told(asked.audio), captions=place(asked.captions))
-    judging = replace(config.judge, server=told(config.judge.server))
+    asked = replace(asked, video=placed(asked.video), audio=placed(asked.audio), captions=place(asked.captions))
+    judging = replace(config.judge, server=placed(config.judge.server))
     return replace(config, out=str(place(config.out)), annotate=asked, judge=judging)
 
 

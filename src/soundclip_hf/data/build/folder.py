@@ -126,9 +126,9 @@ class BuildFolder:
         was, now = _flat(known), _flat(identity)
         other = [name for name in sorted({*was, *now}) if was.get(name) != now.get(name)]
         if other:
-            told = "; ".join(f"{name} was {_short(was.get(name))} and is now {_short(now.get(name))}" for name in other)
+            diff = "; ".join(f"{name} was {_short(was.get(name))} and is now {_short(now.get(name))}" for name in other)
             raise BuildError(
-                f"{stage}: {self.out} was begun with other settings: {told}. Both must not be mixed: set out to a new "
+                f"{stage}: {self.out} was begun with other settings: {diff}. Both must not be mixed: set out to a new "
                 f"folder, or start this stage and those after it anew with restart={stage!r}"
             )
 
@@ -151,10 +151,9 @@ class BuildFolder:
                     path.unlink(missing_ok=True)
 
     def clean(self) -> None:
-        """Remove what processes that were killed have left half written."""
-        if self.out.is_dir():
-            for folder in (self.out, *(path for path in self.out.rglob("*") if path.is_dir())):
-                remove_leftovers(folder)
+        """Remove the temporary files that killed processes have left."""
+        for folder, _, _ in os.walk(self.out):
+            remove_leftovers(Path(folder))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -179,7 +178,7 @@ def _flat(values: dict[str, Any], name: str = "") -> dict[str, Any]:
 
 
 def _short(value: Any) -> str:
-    """Hashes are told apart by their first digits."""
+    """A value for a message; of a hash, its first digits are enough."""
     return f"{value[:12]}…" if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else repr(value)
 
 

@@ -52,7 +52,8 @@ def cut(job: Job, out: str | Path, cutting: Cutting | None = None) -> Cut:
     if found is not None:
         begun.unlink(missing_ok=True)
         return found
-    # Only who was stopped left something; the folder may hold too many clips to be listed for each video.
+    # An earlier run was stopped while it cut this video, and may have left temporary files. Otherwise they are not
+    # searched for: the folder may hold too many clips to be listed for each video.
     if begun.exists():
         remove_leftovers(folder)
     begun.touch()

@@ -109,8 +109,7 @@ def _with_ffmpeg(source: Source, seconds: float, start: float, encoding: Encodin
     command += ["-c:a", "pcm_f32le", "-output_ts_offset", str(LEAD_SECONDS), "-f", "nut", "pipe:1"]
     with tempfile.TemporaryFile() as log:
         try:
-            # In a session of its own it does not get the Ctrl-C that is meant for us, upon which it would end as if the
-            # video did.
+            # In a session of its own, ffmpeg does not receive a Ctrl-C; it would stop early, as at the end of a video.
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, start_new_session=True)
         except OSError as error:
             raise_if_not_of_the_video(error)
@@ -128,7 +127,7 @@ def _with_ffmpeg(source: Source, seconds: float, start: float, encoding: Encodin
             raise
         finally:
             process.stdout.close()
-            if left:  # whoever reads has enough
+            if left:  # the reader has all that it needs
                 process.kill()
             process.wait()
         log.seek(0)
@@ -192,12 +191,12 @@ def _with_pyav(source: Source, seconds: float, start: float, encoding: Encoding,
                 unread = error
     finally:
         thread.join()
-    # Where the reader stops, the pipe breaks for that reason, and no other.
+    # A broken pipe alone is no failure: the reader has closed it.
     if failure and not enough and not isinstance(failure[0], BrokenPipeError):
         raise_if_not_of_the_video(failure[0])
-        told = isinstance(failure[0], (av.FFmpegError, OSError)) and failure[0].strerror
-        named = failure[0] if isinstance(failure[0], MediaError) else f"{type(failure[0]).__name__}: {failure[0]}"
-        raise MediaError(f"decode_error: {told or named}") from failure[0]
+        reason = isinstance(failure[0], (av.FFmpegError, OSError)) and failure[0].strerror
+        fault = failure[0] if isinstance(failure[0], MediaError) else f"{type(failure[0]).__name__}: {failure[0]}"
+        raise MediaError(f"decode_error: {reason or fault}") from failure[0]
     if unread is not None:
         raise unread
 

@@ -12,7 +12,7 @@ from av.video.frame import PictureType
 from ...media import MediaError, bound_decoder, open_media
 from .video_source import Encoding, Source, half_frame, output_size, size_filter, sound_filter, x264_options
 
-# Seconds before the asked moment to which is seeked: more than a frame, less than is worth saving.
+# Decoding starts this many seconds before the requested time: more than a frame, and too few to cost time.
 SEEK_MARGIN = 0.5
 
 

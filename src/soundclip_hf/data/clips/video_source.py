@@ -180,8 +180,8 @@ def x264_options(encoding: Encoding) -> dict[str, str]:
 def _same_bytes() -> dict[str, str]:
     """Settings with which the same frames, encoded by the same number of threads, give the same bytes at each run.
 
-    With its code for AVX-512, x264 has given other bytes each time. x264 is told what to use without looking whether
-    the processor has it, so that only those that have AVX-512 are told to use AVX2.
+    With its code for AVX-512, x264 gives other bytes at each run. x264 does not check whether the processor supports
+    what `asm` names, so AVX2 is requested only where the processor has AVX-512.
     """
     try:
         processor = Path("/proc/cpuinfo").read_text(errors="replace")
