@@ -31,7 +31,7 @@ ROOMS = {
         {"checkpoint_files", "finite"},
         {"audio_encoders"},
         {"configuration_soundclip"},
-        {"hearing", "projector", "slots", "vision_tower"},
+        {"audio_features", "projector", "slots", "vision_tower"},
         {"checkpoints", "outputs", "prompts", "sound_inputs"},
         {"modeling_soundclip", "modeling_soundllava", "processing_soundclip", "processing_soundllava"},
     ),

@@ -1,4 +1,4 @@
-"""Jobs in, their results out as they come, from worker processes that may be killed.
+"""Runs jobs in worker processes that may be killed, and yields the results as they come.
 
 Each worker is an executor of its own, so a death breaks nothing but the job that was running. The library pebble does
 the same in one pool, but its workers outlive a parent that is killed, and every installation would need it.

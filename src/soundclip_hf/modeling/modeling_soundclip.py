@@ -13,10 +13,10 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput, can_return_tuple
 
 from ..losses import soundclip_loss
+from .audio_features import AudioFeaturesMixin
 from .checkpoints.dual_encoder import DualEncoderLoadingMixin
 from .checkpoints.encoder import audio_encoder_config, load_audio_encoder
 from .configuration_soundclip import SoundClipConfig
-from .hearing import HearingMixin
 from .projector import FLOAT32_MODULES, AlignmentProjector
 from .vision_tower import vision_features
 
@@ -67,7 +67,7 @@ class SoundClipPreTrainedModel(DualEncoderLoadingMixin, PreTrainedModel):
             init.constant_(module.logit_scale, -math.log(self.config.temperature))
 
 
-class SoundClipModel(HearingMixin, SoundClipPreTrainedModel):
+class SoundClipModel(AudioFeaturesMixin, SoundClipPreTrainedModel):
     r"""
     A dual encoder in LLaVA's visual space: `f_a` of a sound beside `c`, the `[CLS]` row of a picture at the feature
     layer that LLaVA consumes. It is what alignment training trains, and what retrieval searches with.

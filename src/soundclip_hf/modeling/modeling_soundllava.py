@@ -23,9 +23,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.auto import modeling_auto
 from transformers.utils import can_return_tuple
 
+from .audio_features import AudioFeaturesMixin, check_device
 from .checkpoints.adapter import AdapterLoadingMixin
 from .configuration_soundclip import PatchMode, SelectStrategy, SoundClipConfig, SoundLlavaConfig
-from .hearing import HearingMixin, check_device
 from .outputs import SoundLlavaCausalLMOutputWithPast, SoundLlavaImageFeatures, SoundLlavaModelOutputWithPast
 from .projector import FLOAT32_MODULES, AlignmentProjector
 from .slots.assembly import sound_info, visual_tokens
@@ -112,7 +112,7 @@ class SoundLlavaPreTrainedModel(AdapterLoadingMixin, LlavaPreTrainedModel):
         return output_class(**output, sound_info=info)
 
 
-class SoundLlavaModel(HearingMixin, SoundLlavaPreTrainedModel, LlavaModel):
+class SoundLlavaModel(AudioFeaturesMixin, SoundLlavaPreTrainedModel, LlavaModel):
     """
     Stock LLaVA plus `audio_tower` and `audio_projection`; LLaVA-1.6's `image_newline`, too, so that one class serves
     both: visual tokens are packed here, and the stock forward takes them ready-made.

@@ -1,4 +1,4 @@
-"""The log of a training run in; its best epoch, and a picture of its losses and mean ranks, out."""
+"""Finds the best epoch in the log of a training run, and draws its losses and mean ranks."""
 
 import math
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Dead letters in; the causes of the failures, the most frequent one first, out."""
+"""Counts the causes of failed requests, from their dead letters."""
 
 import re
 from collections import Counter

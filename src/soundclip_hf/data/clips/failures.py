@@ -1,4 +1,4 @@
-"""An error in; whether the video, the machine or the program ffmpeg is to blame for it, out."""
+"""Tells whether an error comes from the video, from this machine, or from the program ffmpeg."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bytes of a server's reply in; the text of the model, what is billed, and what the server complains about, out."""
+"""Reads a server's reply: the model's text, the billed tokens, and the error if there is one."""
 
 from __future__ import annotations
 

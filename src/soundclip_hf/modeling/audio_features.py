@@ -15,7 +15,7 @@ else:
     ModelBase = object  # a mixin of models: to a type checker it is one, so that `self.config` has a type
 
 
-class HearingMixin(ModelBase):
+class AudioFeaturesMixin(ModelBase):
     """
     For models with an `audio_tower` and an `audio_projection`, whose configuration is a `SoundClipConfig` or has one as
     `sound_config`.
@@ -96,4 +96,4 @@ def check_device(name: str, tensor: Tensor, module: nn.Module) -> None:
         )
 
 
-__all__ = ["HearingMixin", "check_device"]
+__all__ = ["AudioFeaturesMixin", "check_device"]
