@@ -14,7 +14,8 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "soundclip_hf"
 LAYERS = (
     {"extras", "files", "kernels", "losses", "media", "media_kinds", "settings", "text_tables"},
     {"data", "modeling"},
-    {"conversion", "evaluation", "retrieval"},
+    {"conversion", "retrieval"},
+    {"evaluation"},
     {"training"},
     {"publishing", "analysis", "integrations"},
     {"cli"},

@@ -11,10 +11,10 @@ from .convert import convert
 from .describe import describe
 from .embed import embed
 from .env import env
+from .evaluation.reproduce import reproduce
+from .evaluation.tradeoff import tradeoff
 from .index import index
-from .reproduce import reproduce
 from .search import search
-from .tradeoff import tradeoff
 
 app = typer.Typer(
     help="Sound for LLaVA: ask about pictures and clips, with their sound inside the visual tokens.",

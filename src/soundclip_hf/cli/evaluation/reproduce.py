@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import DebugOption, JsonOption
-from .output import FAILED, note, reporting, result
+from ..options import DebugOption, JsonOption
+from ..output import FAILED, note, reporting, result
 
 if TYPE_CHECKING:
-    from ..analysis.reproduce import Outcome
+    from ...analysis.reproduce import Outcome
 
 reproduce = typer.Typer(help="Recompute what the paper claims.", no_args_is_help=True)
 
@@ -31,8 +31,8 @@ def tables(
     Exit code: 0, 1 if something failed or --check found a change, 2 if the command line is wrong.
     """
     with reporting(debug):
-        from ..analysis.reproduce import check as changes
-        from ..analysis.reproduce import reproduce_tables
+        from ...analysis.reproduce import check as changes
+        from ...analysis.reproduce import reproduce_tables
 
         outcomes = reproduce_tables()
         for outcome in outcomes:

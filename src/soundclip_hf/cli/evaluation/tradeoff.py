@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..extras import require
-from .options import DebugOption, JsonOption
-from .output import UsageError, note, reporting, result
+from ...extras import require
+from ..options import DebugOption, JsonOption
+from ..output import UsageError, note, reporting, result
 
 if TYPE_CHECKING:
-    from ..analysis.tradeoff import Recommendation
+    from ...analysis.tradeoff import Recommendation
 
 
 PAPER_METRICS = ("a2v.t1", "gpt4o_overall")
@@ -65,10 +65,10 @@ def tradeoff(
             require("matplotlib", what="soundclip tradeoff --plot")
             if plot.suffix not in (".png", ".svg", ".pdf"):
                 raise UsageError(f"--plot {plot}: a picture is a .png, .svg or .pdf file")
-        from ..analysis.tradeoff import paper_points, read_points, recommend
-        from ..analysis.tradeoff import tradeoff as compare
-        from ..evaluation.results import EvalResult
-        from ..files import write_text
+        from ...analysis.tradeoff import paper_points, read_points, recommend
+        from ...analysis.tradeoff import tradeoff as compare
+        from ...evaluation.results import EvalResult
+        from ...files import write_text
 
         if paper:
             points = paper_points()
@@ -80,7 +80,7 @@ def tradeoff(
         # The paper's own numbers stand in its recommendation already.
         advice = None if task is None else recommend(task, None if paper else found)
         if plot is not None:
-            from ..analysis.plots import draw_tradeoff
+            from ...analysis.plots import draw_tradeoff
 
             numbers = plot.with_suffix(".json")
             write_text(numbers, json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
