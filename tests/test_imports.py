@@ -24,7 +24,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # The same inside the two large folders.
 ROOMS = {
     "data": (
-        {"ave2", "inference", "pool"},
+        {"ave2", "inference", "media_columns", "pool"},
         {"annotation", "clips", "other_sets", "stats", "synthetic", "viewer"},
         {"build", "manifest_files"},
     ),

@@ -15,7 +15,16 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
-from soundclip_hf.data.synthetic import COLOURS, KINDS, RATE, Scene, scene
+from soundclip_hf.data.synthetic import (
+    COLOURS,
+    FIRST_TEST,
+    FIRST_TRAINING,
+    FIRST_VALIDATION,
+    KINDS,
+    RATE,
+    Scene,
+    scene,
+)
 from soundclip_hf.data.synthetic.shapes import SHAPES
 from soundclip_hf.modeling.audio_encoders.whisperclip.feature_extraction_whisperclip import WhisperClipFeatureExtractor
 
@@ -23,8 +32,7 @@ IMAGE_SIZE, PATCH_SIZE = 64, 8
 GRID = IMAGE_SIZE // PATCH_SIZE
 THINGS = 4
 NAMES = tuple(SHAPES)
-# Numbers of the scenes; the parts do not meet.
-TRAIN, VALIDATION, TEST = 0, 5_000_000, 10_000_000
+TRAIN, VALIDATION, TEST = FIRST_TRAINING, FIRST_VALIDATION, FIRST_TEST
 _CHUNK = 1000
 
 

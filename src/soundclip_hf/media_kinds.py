@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -103,6 +103,21 @@ def media_files(folder: Path, endings: Set[str], leave_out: Path | None = None) 
     return found
 
 
+def paired(paths: Sequence[Path]) -> list[dict[str, Path]]:
+    """
+    What belongs together: each clip as `{"video": path}` where there are clips; else each sound that lies beside a
+    picture of the same name, as `{"audio": path, "image": path}`. Other files are left out.
+    """
+    if clips := [{"video": path} for path in paths if path.suffix.lower() in CLIPS]:
+        return clips
+    pictures = {path.with_suffix(""): path for path in paths if path.suffix.lower() in PICTURES}
+    return [
+        {"audio": path, "image": pictures[path.with_suffix("")]}
+        for path in paths
+        if path.suffix.lower() in SOUNDS and path.with_suffix("") in pictures
+    ]
+
+
 def _is_utf8(name: str) -> bool:
     try:
         name.encode()
@@ -111,4 +126,4 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-__all__ = ["CLIPS", "PICTURES", "SOUNDS", "MediaFiles", "kind_of", "media_files"]
+__all__ = ["CLIPS", "PICTURES", "SOUNDS", "MediaFiles", "kind_of", "media_files", "paired"]

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, IterableDataset
 
+from ..data.media_columns import source_of, undecoded
 from ..extras import require
 from ..files import expand_user
-from ..media_kinds import CLIPS, PICTURES, SOUNDS, media_files
+from ..media_kinds import CLIPS, PICTURES, SOUNDS, media_files, paired
 from .arguments import AlignmentArguments, ArgumentsError
 
 logger = logging.getLogger("transformers.soundclip_hf.training")
@@ -218,12 +219,7 @@ def _of_dataset(arguments: AlignmentArguments, split: str) -> PairRows | PairStr
         loaded = loaded.to_iterable_dataset()
     names = loaded.column_names or list(next(iter(loaded), {}))
     columns = find_columns(names, arguments)
-    for column in columns.values():
-        feature = (loaded.features or {}).get(column)
-        # If datasets decoded them, one broken file would end the run, and sounds would need torchcodec.
-        if isinstance(feature, (datasets.Audio, datasets.Image, datasets.Video)):
-            loaded = loaded.cast_column(column, type(feature)(decode=False))
-    loaded = loaded.select_columns(list(columns.values()))
+    loaded = undecoded(loaded, columns.values()).select_columns(list(columns.values()))
     return PairStream(loaded, columns) if isinstance(loaded, datasets.IterableDataset) else PairRows(loaded, columns)
 
 
@@ -235,35 +231,20 @@ def _files(folder: Path) -> list[dict[str, str]]:
     walked = media_files(folder, CLIPS | PICTURES | SOUNDS)
     # A name that is not UTF-8 is no obstacle here: no table is made of the names.
     found = sorted([*walked.paths, *walked.unnamed])
-    if clips := [{"video": str(path)} for path in found if path.suffix.lower() in CLIPS]:
-        if alone := len(found) - len(clips):
-            logger.warning("%s: %d sounds and pictures beside the clips are not used", folder, alone)
-        return clips
-    pictures = {path.with_suffix(""): path for path in found if path.suffix.lower() in PICTURES}
-    pairs = [
-        {"audio": str(path), "image": str(pictures[path.with_suffix("")])}
-        for path in found
-        if path.suffix.lower() in SOUNDS and path.with_suffix("") in pictures
-    ]
+    pairs = paired(found)
     if not pairs:
         raise ArgumentsError(
             f"dataset {folder}: holds neither a datasets table, nor clips ({', '.join(sorted(CLIPS))}), nor sounds and "
             "pictures with the same names"
         )
-    if alone := len(found) - 2 * len(pairs):
-        logger.warning("%s: %d sounds and pictures without a partner of the same name are not used", folder, alone)
-    return pairs
+    if alone := len(found) - sum(map(len, pairs)):
+        why = "beside the clips" if "video" in pairs[0] else "without a partner of the same name"
+        logger.warning("%s: %d sounds and pictures %s are not used", folder, alone, why)
+    return [{key: str(path) for key, path in pair.items()} for pair in pairs]
 
 
 def _pair(row: int, values: dict[str, Any], columns: dict[str, str]) -> Pair:
-    return Pair(row, **{key: _source(values.get(column)) for key, column in columns.items()})
-
-
-def _source(value: Any) -> Any:
-    # The form of a datasets feature that is not decoded.
-    if isinstance(value, dict) and "array" not in value and ("bytes" in value or "path" in value):
-        return value.get("bytes") or value.get("path")
-    return value
+    return Pair(row, **{key: source_of(values.get(column)) for key, column in columns.items()})
 
 
 __all__ = ["Pair", "PairRows", "PairStream", "find_columns", "open_pairs", "validation_rows"]

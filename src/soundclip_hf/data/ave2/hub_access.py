@@ -11,6 +11,18 @@ class HubAccessError(ValueError):
     """A data set on a Hub that cannot be read or written; the message says why, and the fix."""
 
 
+class NoManifestError(HubAccessError):
+    """A data set on a Hub that `write_shards` did not make.
+
+    Attributes:
+        commit: Of the revision that was asked for.
+    """
+
+    def __init__(self, message: str, commit: str) -> None:
+        super().__init__(message)
+        self.commit = commit
+
+
 @contextmanager
 def explained(repo: str, revision: str | None = None, *, writing: bool = False) -> Iterator[None]:
     """Turn the errors of huggingface_hub and datasets inside the block into one.
@@ -85,4 +97,4 @@ def _short(error: Exception) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
-__all__ = ["HubAccessError", "explained"]
+__all__ = ["HubAccessError", "NoManifestError", "explained"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...extras import require
-from .hub_access import HubAccessError, explained
+from .hub_access import NoManifestError, explained
 from .shards import MANIFEST, read_manifest
 from .subsets import SUBSETS, filters
 
@@ -181,7 +181,8 @@ def _fetch_manifest(repo: str, revision: str | None, token: str | bool | None) -
         try:
             path = hf_hub_download(repo, MANIFEST, repo_type="dataset", revision=sha, token=token)
         except errors.RemoteEntryNotFoundError as error:
-            raise HubAccessError(f"{repo}: has no {MANIFEST}, so it is not in this form; use load_dataset") from error
+            reason = f"{repo}: has no {MANIFEST}, so it is not in this form; use load_dataset"
+            raise NoManifestError(reason, sha) from error
     return sha, json.loads(Path(path).read_text(encoding="utf-8"))
 
 

@@ -27,6 +27,8 @@ from .sounds import KINDS, RATE, mix
 _COUNTS = (0.04, 0.18, 0.3, 0.3, 0.18)
 _SILENT_KIND, _SOUNDS, _SECOND_SOURCE, _OFFSCREEN = 0.2, 0.85, 0.15, 0.15
 FPS = 10
+# Where the numbers of three kinds of scenes begin; they do not meet. The bundled model has met those for training.
+FIRST_TRAINING, FIRST_VALIDATION, FIRST_TEST = 0, 5_000_000, 10_000_000
 # Streams of random numbers of one scene.
 _LAYOUT, _PICTURE, _SOUND = range(3)
 
@@ -190,4 +192,15 @@ def write_mp4(path: str | os.PathLike[str], scenes: Sequence[Scene], *, size: in
         container.mux(audio.encode())
 
 
-__all__ = ["FPS", "Scene", "phrase", "scene", "sentence", "with_article", "write_mp4"]
+__all__ = [
+    "FIRST_TEST",
+    "FIRST_TRAINING",
+    "FIRST_VALIDATION",
+    "FPS",
+    "Scene",
+    "phrase",
+    "scene",
+    "sentence",
+    "with_article",
+    "write_mp4",
+]
