@@ -11,6 +11,7 @@ from without_extras import BLOCKED, block
 
 from soundclip_hf.bundled import CLIP
 from soundclip_hf.cli import app
+from soundclip_hf.evaluation.results import EvalResult
 
 SERVER = ["--base-url", "http://127.0.0.1:9/v1", "--model", "m"]
 PAIR = ["--base_model", "{}/base", "--dataset", "{}/pairs", "--output_dir", "{}/out"]
@@ -33,6 +34,8 @@ CASES = {
         ([*PAIR, "--grid", "loss"], TRAIN),
         ([*PAIR, "--report_to", "wandb"], TRAIN),
     ],
+    "eval suite": [(["--config", "{}/suite.yaml", "--out", "{}/results"], WORKS)],
+    "eval report": [(["{}/results"], WORKS)],
     "reproduce tables": [(["--check"], WORKS)],
     "tradeoff": [
         (["--paper", "--task", "dense captioning"], WORKS),
@@ -135,6 +138,8 @@ def folder(tmp_path_factory, files, whisper):
     for name in ("t.parquet", "t.mat", "set/data/train.parquet"):
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).write_bytes(b"")
+    (made / "suite.yaml").write_text("commands: [soundclip reproduce tables --check]")
+    EvalResult("hearing", "m", "d", 2, 0, {"share": 0.5}, {}).save(made / "results" / "r.json")
     manifest = {"rows": 1, "splits": {}, "shards": []}
     (made / "set" / "manifest.json").write_text(json.dumps(manifest))
     return made

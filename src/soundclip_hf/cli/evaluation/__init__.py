@@ -1,1 +1,11 @@
 """Commands that measure models, and compare what was measured with the paper."""
+
+import typer
+
+from .suite import report, suite
+
+evaluate = typer.Typer(help="Measure what a model hears, retrieves and says.", no_args_is_help=True)
+evaluate.command()(suite)
+evaluate.command()(report)
+
+__all__ = ["evaluate"]
