@@ -15,6 +15,8 @@ EXTRA_OF = {
     "matplotlib": "plots",
     "pyarrow": "data",
     "ray": "cluster",
+    "rouge_score": "eval",
+    "sacrebleu": "eval",
 }
 # Module that is in no extra -> its name for pip, where that differs.
 PIP_NAMES = {"azureml.core": "azureml-sdk", "optimi": "torch-optimi"}
