@@ -4,7 +4,7 @@ import json
 import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -12,9 +12,7 @@ from ...files import write_text
 from ...text_tables import json_value
 from ..options import DebugOption, JsonOption, check_out
 from ..output import CliError, UsageError, note, reporting, result
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from .running import runner
 
 PAGE, STEPS = "README.md", "suite.json"
 
@@ -51,7 +49,7 @@ def suite(
             return
         out.mkdir(parents=True, exist_ok=True)
         done = _finished(out)
-        run = _runner(context)
+        run = runner(context)
         for number, command in enumerate(commands):
             if command in done:
                 note(f"{number + 1} of {len(commands)}: finished before: {shown[number]}")
@@ -120,28 +118,6 @@ def _read(config: str) -> tuple[str, str, list[str]]:
         if shlex.split(command)[:1] != ["soundclip"] or shlex.split(command)[1:3] == ["eval", "suite"]:
             raise UsageError(f"--config {config}: {command!r} is no command of soundclip other than a suite")
     return str(values.get("title") or "Results"), " ".join(str(values.get("text") or "").split()), commands
-
-
-def _runner(context: typer.Context) -> "Callable[[list[str]], int]":
-    """Runs a command in this process, whose imports are done already; returns its exit code."""
-    root = context.find_root()
-
-    def run(words: list[str]) -> int:
-        try:
-            code = root.command.main(words, prog_name=root.info_name, standalone_mode=False)
-        except SystemExit as stop:
-            code = stop.code
-        except typer.Exit as stop:
-            code = stop.exit_code
-        except Exception as error:
-            show = getattr(error, "show", None)
-            if show is None:
-                raise
-            show()  # an error in the command line
-            return int(getattr(error, "exit_code", 1))
-        return code if isinstance(code, int) else 0
-
-    return run
 
 
 def _write(folder: Path, title: str, text: str, commands: list[str]) -> None:
