@@ -83,6 +83,20 @@ TableArgument = Annotated[
 MediaOption = Annotated[
     Path | None, typer.Option("--media", help="Folder of the clips, which are named <sample_id>.mp4.")
 ]
+DataOption = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        help="What to measure on: synthetic, a folder of clips, a table (.jsonl, .parquet), a folder of shards, or a "
+        "data set on the Hub.",
+        show_default=False,
+    ),
+]
+SplitOption = Annotated[
+    str | None,
+    typer.Option("--split", help="Split of --data.  [default: eval, test or validation where there is one, else all]"),
+]
+LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Take at most this many samples.")]
 InclusiveOption = Annotated[
     bool, typer.Option("--inclusive", help="Subsets keep scores that equal a threshold, too: >= in place of >.")
 ]
@@ -134,6 +148,7 @@ __all__ = [
     "Alignment",
     "AlignmentOption",
     "BatchOption",
+    "DataOption",
     "DebugOption",
     "DeviceOption",
     "DtypeOption",
@@ -142,12 +157,14 @@ __all__ = [
     "FramesOption",
     "InclusiveOption",
     "JsonOption",
+    "LimitOption",
     "MediaOption",
     "Modality",
     "ModalityOption",
     "ModelOption",
     "Patches",
     "RevisionOption",
+    "SplitOption",
     "TableArgument",
     "check_media",
     "check_out",

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from transformers import set_seed
 
 from ..evaluation.results import EvalResult
+from ..evaluation.retrieval import retrieval_metrics
 from ..files import write_text
 from .aligner import Aligner, load_aligner
 from .arguments import AlignmentArguments, AlignmentTrainingArguments, ArgumentsError, check_extra, read_arguments
@@ -253,17 +254,8 @@ def _measured(
         trainer.compute_metrics = metrics
     (prediction,) = kept
     *sounds, vision = readable(prediction)
-    projected, raw = (trainer.retrieval(audio, vision).to_dict() for audio in sounds)
-    numbers: dict[str, Any] = {"chance": projected["chance"]}
-    error_bars: dict[str, Any] = {}
-    for name, found in (("projected", projected), ("raw", raw)):
-        for way in ("a2v", "v2a"):
-            values = dict(found[way])
-            error_bars[f"{name}_{way}"] = {
-                "interval_95": values.pop("intervals"),
-                "sd": {key: values.pop(f"{key}_sd") for key in ("mean_rank", "t1", "t3", "t10")},
-            }
-            numbers[f"{name}_{way}"] = values
+    projected, raw = (trainer.retrieval(audio, vision) for audio in sounds)
+    numbers, error_bars = retrieval_metrics(projected, raw)
     return EvalResult(
         task="retrieval",
         model=str(training.output_dir),
@@ -272,7 +264,7 @@ def _measured(
         seed=training.seed,
         metrics=numbers,
         error_bars=error_bars,
-        config={**recipe, **{key: projected[key] for key in ("pool", "sample", "repeats")}},
+        config={**recipe, **{key: getattr(projected, key) for key in ("pool", "sample", "repeats")}},
         # A folder has none, whatever was asked for.
         dataset_revision=None if Path(str(settings.dataset)).exists() else settings.dataset_revision,
     )
