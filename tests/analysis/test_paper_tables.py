@@ -6,7 +6,7 @@ import pytest
 
 from soundclip_hf.analysis.paper_tables import FOLDER, paper_table
 
-NAMES = [*range(1, 17), "figure 6", "figure 9", "text"]
+NAMES = [*range(1, 17), "figure 6", "figure 9", "text", "icassp2027"]
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
 ENCODERS = {"ImageBind", "WhisperCLIP", "CLAP", "AudioCLIP", "Wav2CLIP"}
 

@@ -10,6 +10,7 @@ from PIL import Image
 from soundclip_hf.analysis.plots import draw_tradeoff
 from soundclip_hf.analysis.tradeoff import (
     hypervolume,
+    icassp2027_points,
     paper_points,
     pareto_mask,
     read_points,
@@ -204,3 +205,14 @@ def test_the_words_on_a_picture(tmp_path):
     with rc_context({"svg.fonttype": "none"}):
         draw_tradeoff(tradeoff(paper_points()).report(), tmp_path / "t.svg", "title")
     assert "r = 0.46 [-0.71, 0.95], n = 5" in (tmp_path / "t.svg").read_text()
+
+
+def test_the_later_version_gains_retrieval_and_loses_all_three_scores():
+    """By hand, from the authors' figures: ImageBind gains 15.61 points and loses 54/132 of b1 and 75/169 of b3."""
+    found = {point.name: point for point in icassp2027_points("b1")}
+    assert found["ImageBind"].gain == pytest.approx(15.61)
+    assert found["ImageBind"].loss == pytest.approx(100 * 54 / 132)
+    assert {point.name: point for point in icassp2027_points("b3")}["ImageBind"].loss == pytest.approx(100 * 75 / 169)
+    assert {point.name: point for point in icassp2027_points("b2")}["Wav2CLIP"].loss == 0
+    with pytest.raises(ValueError, match="must be one of b1, b2, b3"):
+        icassp2027_points("gpt4o_overall")

@@ -91,3 +91,11 @@ def test_check_fails_if_the_arithmetic_gives_something_else(soundclip, tmp_path,
     assert done.code == 1
     assert "changed: Finding 1: gains in Top-1, ImageBind: was 44.3, is 44.4" in done.stderr
     assert soundclip("reproduce", "tables").code == 0
+
+
+def test_tradeoff_of_the_later_version(soundclip):
+    done = soundclip("tradeoff", "--icassp2027", "--generation-metric", "b3", "--json")
+    assert done.code == 0, done.stderr
+    assert (done.rows[0]["source"], done.rows[0]["generation_metric"], done.rows[0]["n"]) == ("icassp2027", "b3", 5)
+    assert "b1, b2, b3 only" in soundclip("tradeoff", "--icassp2027", "--generation-metric", "bleu").error
+    assert "one of them only" in soundclip("tradeoff", "--icassp2027", "--paper").error

@@ -15,7 +15,7 @@ COLUMNS = ("table", "row", "column", "value", "unit", "source", "note")
 class Cell:
     """
     Attributes:
-        table: Number of the paper's table, "figure 6", "figure 9", or "text".
+        table: Number of the paper's table, "figure 6", "figure 9", "text" or "icassp2027".
         row, column: Their names, see the README in `FOLDER`.
         value: As it is printed; empty where the text has lost it, or the paper has none.
         unit: Of the value; empty for words.
@@ -91,7 +91,8 @@ class PaperTable:
 def paper_table(name: int | str) -> PaperTable:
     """
     Args:
-        name: 1 to 16, "figure 6", "figure 9", or "text" (numbers that the paper states in sentences and figures).
+        name: 1 to 16, "figure 6", "figure 9", "text" (numbers that the paper states in sentences and figures), or
+            "icassp2027" (what its authors reported for a later version).
 
     Raises:
         ValueError: If there is no such table.

@@ -15,6 +15,7 @@ ALIGNMENTS = ("raw", "projected")
 RETRIEVAL_METRIC, GENERATION_METRIC = "a2v.t1", "gpt4o_overall"
 # Five encoders that the paper's trade-off is about; Whisper is WhisperCLIP's last layer.
 ENCODERS = ("ImageBind", "WhisperCLIP", "CLAP", "AudioCLIP", "Wav2CLIP")
+ICASSP2027_METRICS = ("b1", "b2", "b3")
 _LOWER_IS_BETTER = ("rank", "loss", "perplexity", "error")
 
 
@@ -216,6 +217,29 @@ def paper_points(table: int = 1, encoders: Sequence[str] = ENCODERS) -> list[Poi
     ]
 
 
+def icassp2027_points(generation: str = "b1") -> list[Point]:
+    """
+    The five encoders of the authors' later version: Top-1 in the full pool, and one of its scores of generation.
+
+    Args:
+        generation: "b1" (caption and sound by CLAP), "b2" (caption and frame by CLIP) or "b3" (sources named).
+
+    Raises:
+        ValueError: If there is no such score.
+    """
+    if generation not in ICASSP2027_METRICS:
+        raise ValueError(f"generation={generation!r}: must be one of {', '.join(ICASSP2027_METRICS)}")
+    table = paper_table("icassp2027")
+    return [
+        Point(
+            name,
+            {kind: Measured(table.number(name, f"r1_{kind}")) for kind in ALIGNMENTS},
+            {kind: Measured(table.number(name, f"{generation}_{kind}")) for kind in ALIGNMENTS},
+        )
+        for name in table.rows
+    ]
+
+
 def tradeoff(
     points: Sequence[Point],
     *,
@@ -323,6 +347,7 @@ def _checked(point: Point) -> Point:
 __all__ = [
     "ENCODERS",
     "GENERATION_METRIC",
+    "ICASSP2027_METRICS",
     "RETRIEVAL_METRIC",
     "Measured",
     "Point",
@@ -330,6 +355,7 @@ __all__ = [
     "Setting",
     "Tradeoff",
     "hypervolume",
+    "icassp2027_points",
     "paper_points",
     "pareto_mask",
     "read_points",

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 
 PAPER_METRICS = ("a2v.t1", "gpt4o_overall")
+TITLES = {
+    "paper": "paper: its five encoders; the line was withdrawn by its authors",
+    "icassp2027": "the authors' later version (ICASSP 2027): five encoders",
+    "results": "Retrieval and generation",
+}
 
 
 def tradeoff(
@@ -26,6 +31,13 @@ def tradeoff(
     ] = None,
     paper: Annotated[
         bool, typer.Option("--paper", help="Take the paper's five encoders on AudioCaps, in place of RESULTS.")
+    ] = False,
+    icassp2027: Annotated[
+        bool,
+        typer.Option(
+            "--icassp2027",
+            help="Take the five encoders of the authors' later version (b1, b2, b3).",
+        ),
     ] = False,
     retrieval_metric: Annotated[
         str, typer.Option(help="Name of the retrieval score in RESULTS, in percent.")
@@ -53,44 +65,45 @@ def tradeoff(
     \b
       soundclip tradeoff out/*/retrieval.json out/*/generation.json --plot tradeoff.png
       soundclip tradeoff --paper
+      soundclip tradeoff --icassp2027 --generation-metric b3
 
     Exit code: 0, 1 if something failed, 2 if the command line is wrong.
     """
     with reporting(debug):
-        if paper == bool(results):
-            raise UsageError("give RESULTS or --paper, and not both")
+        if paper + icassp2027 + bool(results) != 1:
+            raise UsageError("give RESULTS, --paper or --icassp2027, and one of them only")
         if paper and (retrieval_metric, generation_metric) != PAPER_METRICS:
             raise UsageError(f"--paper has the metrics {' and '.join(PAPER_METRICS)} only")
         if plot is not None:
             require("matplotlib", what="soundclip tradeoff --plot")
             if plot.suffix not in (".png", ".svg", ".pdf"):
                 raise UsageError(f"--plot {plot}: a picture is a .png, .svg or .pdf file")
-        from ...analysis.tradeoff import paper_points, read_points, recommend
+        from ...analysis.tradeoff import ICASSP2027_METRICS, icassp2027_points, paper_points, read_points, recommend
         from ...analysis.tradeoff import tradeoff as compare
         from ...evaluation.results import EvalResult
         from ...files import write_text
 
         if paper:
             points = paper_points()
+        elif icassp2027:
+            generation_metric = ICASSP2027_METRICS[0] if generation_metric == PAPER_METRICS[1] else generation_metric
+            if generation_metric not in ICASSP2027_METRICS or retrieval_metric != PAPER_METRICS[0]:
+                raise UsageError(f"--icassp2027 has the generation metrics {', '.join(ICASSP2027_METRICS)} only")
+            points = icassp2027_points(generation_metric)
         else:
             loaded = [EvalResult.load(path) for path in results or ()]
             points = read_points(loaded, retrieval_metric, generation_metric)
         found = compare(points, retrieval_metric=retrieval_metric, generation_metric=generation_metric, seed=seed)
-        report = {"source": "paper" if paper else "results", **found.report()}
+        report = {"source": "paper" if paper else "icassp2027" if icassp2027 else "results", **found.report()}
         # The paper's own numbers stand in its recommendation already.
-        advice = None if task is None else recommend(task, None if paper else found)
+        advice = None if task is None else recommend(task, found if results else None)
         if plot is not None:
             from ...analysis.plots import draw_tradeoff
 
             numbers = plot.with_suffix(".json")
             write_text(numbers, json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
             # From the file, so that the picture can be drawn again from what was published.
-            title = (
-                "paper: its five encoders; the line was withdrawn by its authors"
-                if paper
-                else "Retrieval and generation"
-            )
-            draw_tradeoff(json.loads(numbers.read_text(encoding="utf-8")), plot, title)
+            draw_tradeoff(json.loads(numbers.read_text(encoding="utf-8")), plot, TITLES[report["source"]])
             note(f"picture in {plot}, its numbers in {numbers}")
         if as_json:
             from dataclasses import asdict
@@ -105,6 +118,8 @@ def tradeoff(
 def _print(report: dict[str, Any]) -> None:
     if report["source"] == "paper":
         print("paper: the paper's own numbers; the line and the Pareto front were withdrawn by its authors")
+    if report["source"] == "icassp2027":
+        print("icassp2027: the authors' own report for a later version of the paper")
     print(f"gain in {report['retrieval_metric']}, loss in {report['generation_metric']}, by projecting")
     print(f"{'model':<24} {'gain (pp)':>10} {'loss (%)':>10}")
     for point in report["points"]:
