@@ -29,7 +29,7 @@ ROOMS = {
         {"build", "manifest_files"},
     ),
     "modeling": (
-        {"checkpoint_files", "finite"},
+        {"checkpoint_files", "checkpoint_names", "finite"},
         {"audio_encoders"},
         {"configuration_soundclip"},
         {"audio_features", "projector", "slots", "vision_tower"},

@@ -12,6 +12,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from ..bundled import TINY
+from ..modeling.checkpoint_names import checkpoint_name
 from ..modeling.checkpoints.encoder import NotAnAudioEncoderError, audio_encoder_config, load_audio_encoder
 from ..modeling.configuration_soundclip import SoundClipConfig, SoundLlavaConfig
 from ..modeling.finite import weight_that_is_not_finite
@@ -46,7 +47,7 @@ class ModelChoice:
     What a command line says of the model.
 
     Attributes:
-        name: A Hub id or a folder; None is the bundled model.
+        name: A Hub id, with @ and a revision if need be, or a folder; None and "tiny" are the bundled model.
         encoder: Id or folder of an audio encoder that takes the place of the model's own.
         alignment: As the command line has it; with `encoder` and None it becomes "raw".
         dtype: "auto" is float32 on a CPU, the checkpoint's own elsewhere.
@@ -60,6 +61,15 @@ class ModelChoice:
     device: str = "auto"
     dtype: str = "auto"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.name is not None:
+            try:
+                name, revision = checkpoint_name(self.name, self.revision, "--revision")
+            except ValueError as error:
+                raise UsageError(f"--model {error}") from error
+            object.__setattr__(self, "name", None if name == str(TINY) else str(name))
+            object.__setattr__(self, "revision", revision)
 
     @property
     def source(self) -> str:

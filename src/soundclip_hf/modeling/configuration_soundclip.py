@@ -7,6 +7,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from .audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
+from .checkpoint_names import CheckpointNameMixin
 
 AutoConfig.register(WhisperClipConfig.model_type, WhisperClipConfig, exist_ok=True)
 
@@ -28,7 +29,7 @@ _CLIP_L_336 = {
 
 
 @strict
-class SoundClipConfig(PreTrainedConfig):
+class SoundClipConfig(CheckpointNameMixin, PreTrainedConfig):
     r"""
     An audio encoder and its alignment to CLIP's token space (sections 3.2, 3.3 and F.2 of the paper).
 
@@ -118,7 +119,7 @@ class SoundClipConfig(PreTrainedConfig):
 
 
 @strict
-class SoundLlavaConfig(PreTrainedConfig):
+class SoundLlavaConfig(CheckpointNameMixin, PreTrainedConfig):
     r"""
     A LLaVA-1.5 or LLaVA-1.6 configuration with a `sound_config`.
 

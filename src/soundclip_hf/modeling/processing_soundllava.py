@@ -8,6 +8,7 @@ from transformers import AutoProcessor, BatchFeature, LlavaNextProcessor, LlavaP
 from transformers.processing_utils import MultiModalData
 
 from ..media import load_pictures
+from .checkpoint_names import CheckpointNameMixin
 from .checkpoints.llava_parts import parts_of_llava
 from .configuration_soundclip import BudgetScope, PatchMode, SelectStrategy, SoundClipConfig, SoundLlavaConfig
 from .prompts.arguments import (
@@ -32,7 +33,7 @@ from .slots.verification import check_truncation
 from .sound_inputs import sound_inputs
 
 
-class SoundLlavaProcessor(ProcessorMixin):
+class SoundLlavaProcessor(CheckpointNameMixin, ProcessorMixin):
     r"""
     LLaVA's processor with a feature extractor for sound. It determines how many tokens each visual slot takes.
 

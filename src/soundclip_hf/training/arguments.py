@@ -14,6 +14,7 @@ from ..extras import require
 from ..files import expand_user
 from ..losses import loss_terms
 from ..modeling.audio_encoders.whisperclip.configuration_whisperclip import LayerFusion
+from ..modeling.checkpoint_names import checkpoint_name
 from ..settings import SettingError, find_config, read_config
 from .trainer_packages import check_integrations, check_trackers
 
@@ -93,8 +94,14 @@ class AlignmentArguments:
                 place = None if getattr(self, name) is None else expand_user(getattr(self, name))
             except ValueError as error:
                 raise ArgumentsError(f"{name} {error}") from error
-            if place is not None and place.is_dir():
-                setattr(self, name, str(place.resolve()))
+            if place is None:
+                continue
+            try:
+                given, revision = checkpoint_name(str(place), getattr(self, f"{name}_revision"), f"{name}_revision")
+            except ValueError as error:
+                raise ArgumentsError(f"{name} {error}") from error
+            setattr(self, name, str(Path(given).resolve()) if Path(given).is_dir() else str(given))
+            setattr(self, f"{name}_revision", revision)
         for name, allowed in (
             ("layer_fusion", get_args(LayerFusion)),
             ("time_pooling", ("all", "valid")),

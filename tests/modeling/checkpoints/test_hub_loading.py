@@ -84,3 +84,27 @@ def test_missing_repositories_are_named(hub, tmp_path):
     done, _ = load(hub, tmp_path, "v9")
     assert done.returncode != 0
     assert "v9" in done.stderr
+
+
+NAMED = """
+from soundclip_hf import SoundClipModel, SoundClipProcessor, SoundLlava, SoundLlavaConfig, SoundLlavaProcessor
+name = "org/ears@v1"
+for model in (SoundLlava.from_pretrained(name).model, SoundClipModel.from_pretrained(name)):
+    assert (model.audio_projection.fc3.bias == 1).all()
+assert SoundLlavaConfig.from_pretrained(name).base_model_name_or_path == "org/base"
+assert SoundLlavaProcessor.from_pretrained(name).feature_extractor is not None
+assert SoundClipProcessor.from_pretrained(name).feature_extractor is not None
+try:
+    SoundLlava.from_pretrained(name, revision="v2")
+except ValueError as error:
+    assert "'v1'" in str(error) and "'v2'" in str(error), error
+else:
+    raise AssertionError("two revisions")
+"""
+
+
+def test_a_name_may_hold_the_revision(hub, tmp_path):
+    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
+    environment.pop("HF_HUB_OFFLINE", None)
+    done = subprocess.run([sys.executable, "-c", NAMED], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr

@@ -10,6 +10,8 @@ import torch
 from transformers import BatchFeature
 from transformers.utils import TensorType
 
+from ..checkpoint_names import CheckpointNameMixin
+
 
 def check_sounds(
     raw_speech: Any, sampling_rate: int | None, *, expected_rate: int, shortest: int, name: str
@@ -103,7 +105,7 @@ def stack_windows(
     return features, mask
 
 
-class SoundFeatureExtractorMixin:
+class SoundFeatureExtractorMixin(CheckpointNameMixin):
     """
     The interface of every feature extractor: mono sounds in, windows of features out. A subclass has `shortest` and
     `extract`; it comes before the stock class, whose own `__call__` it may use for one window.

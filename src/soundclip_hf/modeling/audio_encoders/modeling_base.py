@@ -19,6 +19,7 @@ from ..checkpoint_files import (
     read_shapes,
     with_variant,
 )
+from ..checkpoint_names import checkpoint_name
 
 _FILE_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "proxies", "revision", "subfolder")
 
@@ -56,6 +57,11 @@ class AudioEncoderPreTrainedModel(PreTrainedModel):
                 model than its files hold.
         """
         if pretrained_model_name_or_path is not None:
+            pretrained_model_name_or_path, revision = checkpoint_name(
+                pretrained_model_name_or_path, kwargs.get("revision")
+            )
+            if revision is not None:
+                kwargs["revision"] = revision
             cls._check_files(pretrained_model_name_or_path, kwargs)
             kwargs["use_safetensors"] = True
         wants_info = kwargs.pop("output_loading_info", False)

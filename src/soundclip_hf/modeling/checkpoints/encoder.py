@@ -11,6 +11,7 @@ from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_M
 from ..audio_encoders.modeling_base import AudioEncoderPreTrainedModel
 from ..audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
 from ..audio_encoders.whisperclip.feature_extraction_whisperclip import WhisperClipFeatureExtractor
+from ..checkpoint_names import checkpoint_name
 
 
 class NotAnAudioEncoderError(ValueError):
@@ -30,6 +31,7 @@ def audio_encoder_config(name: str | os.PathLike, revision: str | None = None, *
         OSError: If there is no such repository or folder.
         NotAnAudioEncoderError: If it holds another model.
     """
+    name, revision = checkpoint_name(name, revision)
     config: Any = AutoConfig.from_pretrained(name, revision=revision or "main", **hub)
     if config.model_type == "whisper":
         return WhisperClipConfig.from_whisper_config(config)
@@ -81,6 +83,7 @@ def load_audio_encoder(
         OSError: If there is no such repository or folder, or no safetensors file in it.
         ValueError: If it holds another kind of model, or lacks weights.
     """
+    name, revision = checkpoint_name(name, revision)
     if config is None:
         config = audio_encoder_config(name, revision, **hub)
     return AutoModel.from_pretrained(name, config=config, revision=revision or "main", dtype=dtype, **hub)
@@ -88,6 +91,7 @@ def load_audio_encoder(
 
 def load_extractor(name: str | os.PathLike, audio_config: Any, revision: str | None) -> Any:
     """A repository's feature extractor, of the class and with the window that `audio_config` (or None) asks for."""
+    name, revision = checkpoint_name(name, revision)
     options: dict[str, Any] = {"revision": revision or "main"}
     if audio_config is not None and type(audio_config) in FEATURE_EXTRACTOR_MAPPING:
         extractor_class: Any = FEATURE_EXTRACTOR_MAPPING[type(audio_config)]

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.utils import cached_file
 
+from ..checkpoint_names import checkpoint_name
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel as ModelBase
 else:
@@ -49,9 +51,12 @@ class LoadRequest:
     def sorted_from(cls, name: str | os.PathLike, keywords: dict[str, Any]) -> "LoadRequest":
         """
         Raises:
-            ValueError: For an argument that asks for a kind of file that is not read here.
+            ValueError: For an argument that asks for a kind of file that is not read here, or two revisions.
         """
         keywords = dict(keywords)
+        name, revision = checkpoint_name(name, keywords.get("revision"))
+        if revision is not None:
+            keywords["revision"] = revision
         if keywords.get("gguf_file") is not None:
             raise ValueError(
                 f"gguf_file={str(keywords['gguf_file'])!r}: GGUF files hold no audio encoder and are not read. Load a "

@@ -5,9 +5,11 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
+from ...checkpoint_names import CheckpointNameMixin
+
 
 @strict
-class AudioClipConfig(PreTrainedConfig):
+class AudioClipConfig(CheckpointNameMixin, PreTrainedConfig):
     r"""
     Shape of AudioCLIP's audio head (ESResNeXt-FBSP); the defaults are those of the released checkpoints.
 

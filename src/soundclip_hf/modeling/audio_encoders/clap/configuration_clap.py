@@ -6,11 +6,13 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, ClapAudioConfig, ClapConfig
 
+from ...checkpoint_names import CheckpointNameMixin
+
 _NOT_OURS = ("model_type", "architectures", "transformers_version", "_name_or_path")
 
 
 @strict
-class SoundClapConfig(ClapAudioConfig):
+class SoundClapConfig(CheckpointNameMixin, ClapAudioConfig):
     r"""
     Fields and defaults of `ClapAudioConfig` (laion/clap-htsat-unfused). laion/larger_clap_general has
     `patch_embeds_hidden_size=128, depths=[2, 2, 12, 2], hidden_size=1024`.

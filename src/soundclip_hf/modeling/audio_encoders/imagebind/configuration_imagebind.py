@@ -5,9 +5,11 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
+from ...checkpoint_names import CheckpointNameMixin
+
 
 @strict
-class ImageBindAudioConfig(PreTrainedConfig):
+class ImageBindAudioConfig(CheckpointNameMixin, PreTrainedConfig):
     r"""
     Shape of ImageBind's audio trunk; the defaults are those of the released checkpoint (imagebind_huge).
 

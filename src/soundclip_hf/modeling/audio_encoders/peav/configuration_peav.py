@@ -6,12 +6,14 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PeAudioEncoderConfig
 
+from ...checkpoint_names import CheckpointNameMixin
+
 _NOT_OURS = ("model_type", "architectures", "transformers_version", "_name_or_path")
 _TEXT_WIDTH = 1024  # of PE-AV's default text encoder, which a repository's configuration may leave unsaid
 
 
 @strict
-class PeAvAudioConfig(PeAudioEncoderConfig):
+class PeAvAudioConfig(CheckpointNameMixin, PeAudioEncoderConfig):
     r"""
     Fields and defaults of `PeAudioEncoderConfig` (facebook/pe-av-large), and:
 

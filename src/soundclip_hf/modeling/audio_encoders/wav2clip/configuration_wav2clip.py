@@ -5,9 +5,11 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
+from ...checkpoint_names import CheckpointNameMixin
+
 
 @strict
-class Wav2ClipConfig(PreTrainedConfig):
+class Wav2ClipConfig(CheckpointNameMixin, PreTrainedConfig):
     r"""
     Shape of Wav2CLIP's ResNet-18; the defaults are those of the released checkpoint.
 

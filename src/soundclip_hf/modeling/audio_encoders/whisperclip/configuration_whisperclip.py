@@ -6,6 +6,8 @@ from typing import Any, Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig, WhisperConfig
 
+from ...checkpoint_names import CheckpointNameMixin
+
 LayerFusion = Literal["average_all", "final", "middle", "middle_upper", "last_n", "weighted_sum"]
 
 _ENCODER_FIELDS = (
@@ -26,7 +28,7 @@ _ENCODER_FIELDS = (
 
 
 @strict
-class WhisperClipConfig(PreTrainedConfig):
+class WhisperClipConfig(CheckpointNameMixin, PreTrainedConfig):
     r"""
     Whisper's encoder fields (defaults: whisper-tiny) and the pooling of section 3.2 of the paper.
 

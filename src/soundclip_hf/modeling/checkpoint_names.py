@@ -1,0 +1,57 @@
+"""Names of checkpoints: "tiny" is the bundled model, and "org/name@revision" holds the revision, too."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ..bundled import TINY
+
+BUNDLED_NAMES = {"tiny": TINY}
+
+
+def checkpoint_name(
+    name: str | os.PathLike, revision: str | None = None, argument: str = "revision"
+) -> tuple[str | os.PathLike, str | None]:
+    """
+    What a name means, for callers that pass it on to transformers.
+
+    Args:
+        name: A folder, a Hub id, a Hub id with `@` and a branch, tag or commit, or "tiny". A folder of that name that
+            holds a checkpoint is preferred.
+        revision: None and "main" leave it to the name.
+        argument: Name of the argument `revision`, for messages.
+
+    Returns:
+        A folder or a Hub id, and the revision.
+
+    Raises:
+        ValueError: If the name and `revision` hold two different revisions, or nothing stands after the `@`.
+    """
+    if not isinstance(name, str) or os.path.exists(os.path.join(name, "config.json")):
+        return name, revision
+    if name in BUNDLED_NAMES:
+        return str(BUNDLED_NAMES[name]), revision
+    repo, at, own = name.partition("@")
+    if not at or name.startswith((".", "/", "~")) or Path(name).exists():
+        return name, revision
+    if not repo or not own:
+        raise ValueError(f"{name!r}: write the revision after the @, as in org/name@main, or leave the @ out")
+    if revision not in (None, "main", own):
+        raise ValueError(f"{name!r}: names the revision {own!r}, but {argument} is {revision!r}; give one of them")
+    return repo, own
+
+
+class CheckpointNameMixin:
+    """`from_pretrained` that takes the names of [`checkpoint_name`]."""
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """As the class of transformers; the name may also be "tiny", or hold a revision: "org/name@v1"."""
+        name, revision = checkpoint_name(pretrained_model_name_or_path, kwargs.get("revision"))
+        if revision is not None:
+            kwargs["revision"] = revision
+        parent: Any = super()
+        return parent.from_pretrained(name, *args, **kwargs)
+
+
+__all__ = ["CheckpointNameMixin", "checkpoint_name"]
