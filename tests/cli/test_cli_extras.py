@@ -34,6 +34,13 @@ CASES = {
         ([*PAIR, "--grid", "loss"], TRAIN),
         ([*PAIR, "--report_to", "wandb"], TRAIN),
     ],
+    "eval retrieval": [
+        (["--data", "synthetic", "--limit", "3", "--out", "{}/out/r.json"], WORKS),
+        (
+            ["--data", "{}/set", "--out", "{}/out/r.json"],
+            f"{{}}/set: reading a data set needs datasets, which is not installed: {DATA}",
+        ),
+    ],
     "eval suite": [(["--config", "{}/suite.yaml", "--out", "{}/results"], WORKS)],
     "eval report": [(["{}/results"], WORKS)],
     "reproduce tables": [(["--check"], WORKS)],

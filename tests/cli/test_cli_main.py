@@ -73,13 +73,16 @@ def test_the_console_script_registers_when_a_model_is_loaded(tmp_path):
 
 # Options that mean something of their own in some commands.
 OWN_TEXT = {
+    "--cache": "of answers, or of embeddings",
     "--config": "another example",
     "--frames": "embedded, or sent to a server",
+    "--limit": "of samples, or of rows on a page",
     "--media": "some commands take more than a folder of clips",
     "--model": "another kind of model",
     "--out": "another file",
     "--overwrite": "another thing is replaced",
     "--plot": "another picture",
+    "--repeats": "of the bootstrap, or of the draws",
     "--revision": "of a model, or the branch to push to",
     "--seed": "another draw",
     "--title": "of a card, or of a page",

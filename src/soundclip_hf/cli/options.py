@@ -97,6 +97,21 @@ SplitOption = Annotated[
     typer.Option("--split", help="Split of --data.  [default: eval, test or validation where there is one, else all]"),
 ]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Take at most this many samples.")]
+UniqueVideoOption = Annotated[
+    bool,
+    typer.Option(
+        "--unique-video/--all-segments",
+        help="Take one segment of each video, drawn by --seed. Others of it would count as wrong answers.",
+    ),
+]
+EmbeddingCacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        help="File (.safetensors) to keep the embeddings in. What is there is not embedded again, also where a run was "
+        "killed.",
+    ),
+]
 InclusiveOption = Annotated[
     bool, typer.Option("--inclusive", help="Subsets keep scores that equal a threshold, too: >= in place of >.")
 ]
@@ -152,6 +167,7 @@ __all__ = [
     "DebugOption",
     "DeviceOption",
     "DtypeOption",
+    "EmbeddingCacheOption",
     "EncoderOption",
     "FrameOption",
     "FramesOption",
@@ -166,6 +182,7 @@ __all__ = [
     "RevisionOption",
     "SplitOption",
     "TableArgument",
+    "UniqueVideoOption",
     "check_media",
     "check_out",
     "parse_frame",

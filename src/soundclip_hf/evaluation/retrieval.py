@@ -162,8 +162,8 @@ def retrieval_metrics(projected: RetrievalResult, raw: RetrievalResult) -> tuple
 
     Returns:
         `metrics`: "chance", and "projected_a2v", "projected_v2a", "raw_a2v" and "raw_v2a", each with `mean_rank`, `t1`,
-        `t3`, `t10`, `optimistic` and `histogram` of a [`Direction`]. `error_bars`: for each of these four,
-        `interval_95` and `sd` by the names of the numbers.
+        `t3`, `t10` and `histogram` of a [`Direction`]. `error_bars`: for each of these four, by the names of the
+        numbers, `interval_95`, `sd`, and `optimistic`, which is what another treatment of ties would give.
     """
     metrics: dict[str, Any] = {"chance": dict(projected.chance)}
     error_bars: dict[str, Any] = {}
@@ -173,6 +173,7 @@ def retrieval_metrics(projected: RetrievalResult, raw: RetrievalResult) -> tuple
             error_bars[f"{name}_{way}"] = {
                 "interval_95": values.pop("intervals"),
                 "sd": {key: values.pop(f"{key}_sd") for key in MEASURES},
+                "optimistic": values.pop("optimistic"),
             }
             metrics[f"{name}_{way}"] = values
     return metrics, error_bars

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from ..media import shown, without_password
@@ -113,24 +114,41 @@ def _embed_batch(read: Sequence[Read], dual: Dual, normalize: bool) -> list[Embe
         return []
     try:
         sounds = [one for one in read if one.sound is not None]
-        heard = dict(zip((one.source.name for one in sounds), _embed_sounds(sounds, dual, normalize)))
+        vectors = embed_sounds([one.sound for one in sounds if one.sound is not None], dual)
+        heard = dict(zip((one.source.name for one in sounds), vectors))
         seen: dict[str, Tensor] = {}
         for count in {len(one.pictures) for one in read} - {0}:
             shown = [one for one in read if len(one.pictures) == count]
-            seen |= dict(zip((one.source.name for one in shown), _embed_pictures(shown, dual, normalize)))
+            vectors = embed_pictures([one.pictures for one in shown], dual)
+            seen |= dict(zip((one.source.name for one in shown), vectors))
     except Exception as error:
         log.debug("%s", ", ".join(one.source.name for one in read), exc_info=True)
         if len(read) == 1:
             return [Embedded(read[0].source, error=_naming(read[0].source, error))]
         # One of them fails, or all of them together need too much memory.
         return [done for one in read for done in _embed_batch([one], dual, normalize)]
+    if normalize:
+        heard, seen = ({name: F.normalize(vector, dim=-1) for name, vector in found.items()} for found in (heard, seen))
     return [Embedded(one.source, one.entry, heard.get(one.source.name), seen.get(one.source.name)) for one in read]
 
 
-def _embed_sounds(read: Sequence[Read], dual: Dual, normalize: bool) -> list[Tensor]:
+def embed_sounds(sounds: Sequence[np.ndarray], dual: Dual, compute: Callable[..., Any] | None = None) -> list[Tensor]:
+    """
+    Embed sounds in batches of a limited length.
+
+    Args:
+        sounds: `(samples,)` float32 each, at `dual.rate`.
+        compute: Takes the processor's output and gives an output with a `pooler_output`; by default the model's
+            `get_audio_features`.
+
+    Returns:
+        For each sound `(dim,)` fp32, on the CPU, not normalised.
+
+    Raises:
+        ValueError: If a sound cannot be used, or an embedding is not finite (`NotFiniteError`).
+    """
     groups: list[list[np.ndarray]] = []
-    for one in read:
-        sound: Any = one.sound
+    for sound in sounds:
         longest = max([len(sound), *map(len, groups[-1])]) if groups else 0
         if groups and longest * (len(groups[-1]) + 1) <= SECONDS_AT_A_TIME * dual.rate:
             groups[-1].append(sound)
@@ -139,17 +157,29 @@ def _embed_sounds(read: Sequence[Read], dual: Dual, normalize: bool) -> list[Ten
     vectors: list[Tensor] = []
     for group in groups:
         inputs = dual.processor(audio=group, sampling_rate=dual.rate, return_tensors="pt").to(dual.model.device)
-        vectors += _features(dual, dual.model.get_audio_features, inputs, normalize)
+        vectors += _features(dual, compute or dual.model.get_audio_features, inputs)
     return vectors
 
 
-def _embed_pictures(read: Sequence[Read], dual: Dual, normalize: bool) -> list[Tensor]:
-    pictures = [one.pictures if len(one.pictures) > 1 else one.pictures[0] for one in read]
-    inputs = dual.processor(images=pictures, return_tensors="pt").to(dual.model.device)
-    return _features(dual, dual.model.get_image_features, inputs, normalize)
+def embed_pictures(pictures: Sequence[Sequence[Image.Image]], dual: Dual) -> list[Tensor]:
+    """
+    Embed pictures in one batch.
+
+    Args:
+        pictures: For each item its one picture, or its frames, whose features are averaged; all have equally many.
+
+    Returns:
+        For each item `(dim,)` fp32, on the CPU, not normalised.
+
+    Raises:
+        NotFiniteError: If an embedding is not finite.
+    """
+    given = [list(one) if len(one) > 1 else one[0] for one in pictures]
+    inputs = dual.processor(images=given, return_tensors="pt").to(dual.model.device)
+    return _features(dual, dual.model.get_image_features, inputs)
 
 
-def _features(dual: Dual, compute: Callable[..., Any], inputs: Mapping[str, Any], normalize: bool) -> list[Tensor]:
+def _features(dual: Dual, compute: Callable[..., Any], inputs: Mapping[str, Any]) -> list[Tensor]:
     try:
         with torch.inference_mode():
             features = compute(**inputs).pooler_output.float()
@@ -158,7 +188,7 @@ def _features(dual: Dual, compute: Callable[..., Any], inputs: Mapping[str, Any]
     except NotFiniteError as error:
         reason = why_not_finite(inputs, dual.weight_that_is_not_finite, dual.model.dtype)
         raise NotFiniteError(f"cannot be embedded: {reason}") from error
-    return list((F.normalize(features, dim=-1) if normalize else features).cpu())
+    return list(features.cpu())
 
 
 def _block(rows: Sequence[Embedded], settings: dict[str, Any]) -> Block:
@@ -177,4 +207,4 @@ def _naming(source: Source, error: Exception) -> str:
     return text if any(name in text for name in names) else f"{shown(without_password(source.name))}: {text}"
 
 
-__all__ = ["Dual", "Embedded", "embed_files", "store_all"]
+__all__ = ["Dual", "Embedded", "embed_files", "embed_pictures", "embed_sounds", "store_all"]

@@ -2,9 +2,11 @@
 
 import typer
 
+from .retrieval import retrieval
 from .suite import report, suite
 
 evaluate = typer.Typer(help="Measure what a model hears, retrieves and says.", no_args_is_help=True)
+evaluate.command()(retrieval)
 evaluate.command()(suite)
 evaluate.command()(report)
 

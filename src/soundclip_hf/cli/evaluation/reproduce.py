@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..options import DebugOption, JsonOption, check_out
+from ..options import DataOption, DebugOption, JsonOption, check_out
 from ..output import FAILED, note, reporting, result
 from .running import runner
 
@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from ...analysis.retrieval_table import Comparison
 
 reproduce = typer.Typer(help="Recompute what the paper claims, and repeat its experiments.", no_args_is_help=True)
-DataOption = Annotated[
-    str,
-    typer.Option("--data", help="Folder of clips, table, folder of shards, or Hub id: see soundclip eval retrieval."),
-]
 
 
 @reproduce.command()

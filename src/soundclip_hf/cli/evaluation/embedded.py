@@ -1,0 +1,112 @@
+"""Opens the samples and the model that the options of a command name, and embeds what is not embedded yet."""
+
+import hashlib
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...evaluation.embedded_samples import EmbeddedSamples, EmbeddingCache
+from ...evaluation.embedding import embed_samples, embedding_settings
+from ...evaluation.samples import open_samples
+from ...evaluation.samples.opening import SYNTHETIC
+from ..dual_encoder import load_dual
+from ..loading import ModelChoice
+from ..output import UsageError, warn, with_progress
+
+
+@dataclass(frozen=True)
+class Measured:
+    """
+    What was embedded, and how results describe it.
+
+    Attributes:
+        fields: `model`, `revision`, `dataset` and `dataset_revision` of a result.
+        config: The part of its `config` about model and data.
+    """
+
+    samples: EmbeddedSamples
+    fields: dict[str, Any]
+    config: dict[str, Any]
+
+
+def check_files(out: Path, cache: Path | None) -> None:
+    """
+    Check what can be checked of `--out` and `--cache` before anything is loaded.
+
+    Raises:
+        UsageError: If one is a folder, or both are one file.
+    """
+    for option, path in (("--out", out), ("--cache", cache)):
+        if path is not None and path.is_dir():
+            raise UsageError(f"{option} {path}: is a folder; name a file")
+    if cache is not None and cache.absolute() == out.absolute():
+        raise UsageError(f"--cache {cache}: is the file of --out, too; name another")
+
+
+def embed(
+    choice: ModelChoice,
+    data: str,
+    *,
+    split: str | None,
+    media: Path | None,
+    frame: str | float,
+    frames: int,
+    unique_video: bool,
+    limit: int | None,
+    cache: Path | None,
+    batch_size: int,
+) -> Measured:
+    """
+    Embed samples, and name those that cannot be read on stderr.
+
+    Args:
+        choice: Its seed also draws the sample of each video, with `unique_video`.
+        limit: How many samples to take, after that.
+
+    Raises:
+        CliError: If the model cannot be loaded.
+        ValueError: If the data cannot be opened, or no sample can be embedded.
+    """
+    # Synthetic scenes have no end; of others, the first samples may be of one video.
+    opened = open_samples(data, split=split, media=media, limit=limit if data == SYNTHETIC else None)
+    chosen = (opened.unique_groups(choice.seed) if unique_video else opened).take(limit)
+    if opened.left_out:
+        warn(f"{opened.name}: {len(opened.left_out)} rows have no sound or no picture, and are left out")
+    dual = load_dual(choice)
+    if choice.encoder is not None:
+        warn(f"no projector was trained for {choice.encoder}: what is called projected is a random projection")
+    settings = embedding_settings(dual, opened, frame, frames)
+    store = EmbeddingCache(cache, settings)
+    failed = 0
+    try:
+        left = len(store.missing(chosen)[0])
+        outcomes = embed_samples(chosen, dual, store, batch_size=batch_size)
+        with closing(outcomes):
+            for _, error in with_progress(outcomes, left, "embedding"):
+                if error is not None:
+                    failed += 1
+                    warn(error)
+        samples = store.select(chosen.ids)
+        store.finish()
+    finally:
+        store.close()
+    if failed:
+        warn(f"{failed} of {len(chosen)} samples cannot be used; the result is about the {len(samples)} others")
+    config = {key: settings[key] for key in ("encoder", "weights", "dtype", "frame", "frames")}
+    config |= {"unique_video": unique_video, "limit": limit, "failed": failed, "left_out": len(opened.left_out)}
+    fields = {
+        "model": settings["model"],
+        "revision": settings["revision"],
+        "dataset": opened.name,
+        "dataset_revision": opened.revision,
+    }
+    return Measured(samples, fields, config | {"ids_sha256": ids_hash(samples.ids)})
+
+
+def ids_hash(ids: list[str]) -> str:
+    """By which two results can be told to be about the same samples."""
+    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
+
+
+__all__ = ["Measured", "check_files", "embed", "ids_hash"]
