@@ -1,0 +1,19 @@
+"""The audit: whether a model's answers depend on the sound, and on the right one."""
+
+from .auditing import AuditReport, AuditSettings, audit
+from .soundllava_subject import SoundLlavaSubject
+from .subject import AuditSubject, Prompt, Response
+from .transformers_subject import TransformersSubject
+from .verdict import Fault
+
+__all__ = [
+    "AuditReport",
+    "AuditSettings",
+    "AuditSubject",
+    "Fault",
+    "Prompt",
+    "Response",
+    "SoundLlavaSubject",
+    "TransformersSubject",
+    "audit",
+]
