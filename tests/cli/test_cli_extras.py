@@ -29,6 +29,7 @@ CASES = {
     "search": [(["{}/index", "{}/tone.wav", "--by", "audio"], WORKS)],
     "convert": [(["whisper", "{}/whisper/model.safetensors", "{}/out/ears"], WORKS)],
     "env": [([], WORKS)],
+    "audit": [(["--limit", "2", "--max-new-tokens", "2", "--out", "{}/out/a.json"], WORKS)],
     "align": [
         (PAIR, TRAIN),
         ([*PAIR, "--grid", "loss"], TRAIN),

@@ -12,6 +12,7 @@ from .describe import describe
 from .embed import embed
 from .env import env
 from .evaluation import evaluate
+from .evaluation.audit import audit
 from .evaluation.reproduce import reproduce
 from .evaluation.tradeoff import tradeoff
 from .index import index
@@ -34,6 +35,7 @@ app.command()(convert)
 app.command(context_settings=SETTINGS_FOLLOW)(align)
 app.add_typer(ave2, name="ave2")
 app.add_typer(evaluate, name="eval")
+app.command()(audit)
 app.command()(tradeoff)
 app.add_typer(reproduce, name="reproduce")
 app.command()(env)

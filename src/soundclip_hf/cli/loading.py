@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from ..bundled import TINY
@@ -52,6 +52,7 @@ class ModelChoice:
         alignment: As the command line has it; with `encoder` and None it becomes "raw".
         dtype: "auto" is float32 on a CPU, the checkpoint's own elsewhere.
         seed: Of weights that no checkpoint has.
+        option: What the command line calls `name`, for errors.
     """
 
     name: str | None
@@ -61,6 +62,7 @@ class ModelChoice:
     device: str = "auto"
     dtype: str = "auto"
     seed: int = 0
+    option: str = "--model"
 
     def __post_init__(self) -> None:
         if self.name is not None:
@@ -88,9 +90,9 @@ class ModelChoice:
 
     def read_config(self, accepted: tuple[str, ...], advice: str) -> PreTrainedConfig:
         """The model's configuration; a `CliError` if its `model_type` is not one of `accepted`."""
-        config = find_config(self.source, self.revision, "--model")
+        config = find_config(self.source, self.revision, self.option)
         if config.model_type not in accepted:
-            raise CliError(f"--model {self.source}: is a {config.model_type!r} model; give {advice}")
+            raise CliError(f"{self.option} {self.source}: is a {config.model_type!r} model; give {advice}")
         return config
 
     def warn_if_synthetic(self) -> None:
@@ -126,14 +128,14 @@ def load(choice: ModelChoice) -> Loaded:
         note(encoder_note(encoder, choice.alignment))
     elif config.model_type != "sound_llava":
         raise CliError(
-            f"--model {source}: is a LLaVA without an audio encoder; add --encoder (such as openai/whisper-base), or "
-            "name a SoundLlava or an adapter"
+            f"{choice.option} {source}: is a LLaVA without an audio encoder; add --encoder (such as "
+            "openai/whisper-base), or name a SoundLlava or an adapter"
         )
     try:
         model, processor = _load_parts(source, revision, config, encoder, sound_config, weights)
         model = model.to(where).eval()
     except Exception as error:  # damaged files raise whatever their reader raises
-        raise CliError(f"--model {source}: cannot be loaded ({one_line(error)})") from error
+        raise CliError(f"{choice.option} {source}: cannot be loaded ({one_line(error)})") from error
     choice.warn_if_synthetic()
     return Loaded(
         model,
@@ -144,6 +146,24 @@ def load(choice: ModelChoice) -> Loaded:
         else getattr(config, "_commit_hash", None) or revision,
         encoder or model.config.audio_encoder_name_or_path or model.config.sound_config.audio_config.model_type,
     )
+
+
+def load_any(choice: ModelChoice) -> tuple[Any, Any]:
+    """
+    Load a model of transformers that takes media, whatever its kind, and its processor.
+
+    Raises:
+        CliError: If one of them cannot be found or loaded, naming it.
+    """
+    transformers_logging.disable_progress_bar()
+    where, weights = choice.place()
+    source, revision = choice.source, choice.revision or "main"
+    try:
+        model = AutoModelForMultimodalLM.from_pretrained(source, revision=revision, dtype=weights)
+        processor = AutoProcessor.from_pretrained(source, revision=revision)
+    except Exception as error:  # damaged files raise whatever their reader raises
+        raise CliError(f"{choice.option} {source}: cannot be loaded ({one_line(error)})") from error
+    return model.to(where).eval(), processor
 
 
 def _load_parts(
@@ -234,4 +254,5 @@ __all__ = [
     "find_device",
     "find_dtype",
     "load",
+    "load_any",
 ]

@@ -13,6 +13,7 @@ from .summary import summarise
 from .trials import Trials
 from .verdict import Fault, find_faults, tolerance_of
 
+_WORDS = {"token": "the sound's token with all patches kept", "patches": "the choice of patches alone"}
 QUESTION = "What makes the sound?"
 
 
@@ -68,6 +69,20 @@ class AuditReport:
         """
         return self.result.metrics["hears"]
 
+    @property
+    def sentence(self) -> str:
+        """The verdict in a sentence, or one for each fault."""
+        low, high = self.result.error_bars["hears"]["total"]
+        percent = f"{100 * self.hears['total']:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
+        if self.faults:
+            return "\n".join(f"Fault ({fault.name}): {fault.text}" for fault in self.faults)
+        parts = [f"{100 * self.hears[name]:.0f} % through {_WORDS[name]}" for name in _WORDS if name in self.hears]
+        ways = f", {' and '.join(parts)}" if parts else ""
+        return (
+            f"It hears: a swapped sound moves {percent} of the probability at the token that it changes most{ways}. "
+            "No fault was found."
+        )
+
 
 class Audit:
     """
@@ -113,7 +128,7 @@ class Audit:
             keep: Is given each new row.
 
         Raises:
-            ValueError: If every sound is digital silence, or logits are not finite.
+            ValueError: If all sounds are the same, or logits are not finite.
         """
         settings, trials = self.settings, self.trials
         planned = {row["id"]: row for row in self.planned()}
@@ -144,8 +159,11 @@ class Audit:
 
     def _report(self, examples: list[dict[str, Any]], pairing: list[dict[str, Any]]) -> AuditReport:
         tolerance = tolerance_of(self.subject.precision)
-        if not any(row["channels"]["total"]["silent"] or row["channels"]["total"]["swapped"] for row in examples):
-            raise ValueError(f"{self.samples.name}: every sound is digital silence, so there is nothing to hear")
+        if not any(row["channels"]["total"]["swapped"] for row in examples):
+            raise ValueError(
+                f"{self.samples.name}: every sound is the same as the one that it is swapped with, or silence, so no "
+                "difference can be heard"
+            )
         means, intervals, counts = summarise(examples, tolerance, self.settings.seed)
         faults = find_faults(examples, pairing, tolerance)
         metrics: dict[str, Any] = {"hears": {}}

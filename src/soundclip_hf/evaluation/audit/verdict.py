@@ -46,8 +46,8 @@ def find_faults(
             Fault(
                 "token",
                 "With all patches kept, no answer depends on the sound: its token does not reach the language model, "
-                "and the sound only chooses patches. Consistent with a select strategy that drops the first row of a slot "
-                "(sound_select_strategy='default').",
+                "and the sound only chooses patches. Consistent with a select strategy that drops the first row of a "
+                "slot (sound_select_strategy='default').",
             )
         )
     return faults + _of_pairing(rows, pairing, tolerance)
