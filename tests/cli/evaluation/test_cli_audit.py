@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from audit_subjects import bundled, drop_first_row, qwen2_audio_parts
+from audit_subjects import bundled, drop_first_row, qwen2_audio_parts, scenes
 from transformers import BertConfig, BertModel
 
 from soundclip_hf.cli.loading import BUNDLED
@@ -73,7 +73,7 @@ def test_json_and_the_files(soundclip, tmp_path):
     assert set(row["hears"]) == {"total", "token", "patches"}
     assert EvalResult.load(out).metrics["hears"] == row["hears"]
     examples = [json.loads(line) for line in out.with_suffix(".jsonl").read_text().splitlines()]
-    assert [one["id"] for one in examples] == [f"synthetic-{number}" for number in range(10_000_000, 10_000_004)]
+    assert [one["id"] for one in examples] == scenes(4).ids
     assert all(one["swapped_with"] != one["id"] for one in examples)
 
 
