@@ -8,8 +8,8 @@ import typer
 from ...extras import require
 from ..options import DebugOption, JsonOption, MediaOption, TableArgument, check_media
 from ..output import UsageError, reporting
+from ..server_options import ClipRequestOptions, with_options
 from .asking_run import TableRun
-from .options import RequestOptions, with_options
 
 BASE_URL_HELP = "Address of an OpenAI-compatible server, with /v1."
 MODEL_HELP = "Name of the model on the server."
@@ -36,7 +36,7 @@ def annotate(
         typer.Option(metavar="OURS=YOURS", help="A column of --captions, such as video_caption=text; may be repeated."),
     ] = None,
     *,
-    options: RequestOptions,
+    options: ClipRequestOptions,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -104,7 +104,7 @@ def judge(
     ] = "captions",
     media: MediaOption = None,
     *,
-    options: RequestOptions,
+    options: ClipRequestOptions,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:

@@ -1,13 +1,15 @@
 """Measures the agreement of two or more raters: kappa, alpha and exact agreement, with intervals.
 
-Scores are ordinal (0 to 10). The paper reports "Cohen's kappa > 0.82 across all dimensions" (section 2.3) without
-saying which kappa: all three weightings are given here, as they can differ a lot.
+Scores are ordinal: those of AVE-2's clips from 0 to 10, others as a [`Scale`] says. The paper reports "Cohen's kappa >
+0.82 across all dimensions" (section 2.3) without saying which kappa: all three weightings are given here, as they can
+differ a lot.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -19,6 +21,23 @@ from .alpha import METRICS, alpha_of, bootstrap, coincidences, rating_patterns
 WEIGHTS = ("unweighted", "linear", "quadratic")
 CATEGORIES = MAX_SCORE + 1
 OF_PAIRS = ("n", "exact", "within_one", "kappa_quadratic")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What raters give.
+
+    Attributes:
+        columns: Names of the scores.
+        lowest, highest: A score is a whole number from the one to the other; 0 or more.
+    """
+
+    columns: tuple[str, ...]
+    lowest: int
+    highest: int
+
+
+AVE2_SCALE = Scale(SCORES, 0, MAX_SCORE)
 
 
 def confusion(first: np.ndarray, second: np.ndarray, categories: int = CATEGORIES) -> np.ndarray:
@@ -56,11 +75,14 @@ def cohen_kappa(counts: np.ndarray, weights: str = "unweighted") -> float:
     return 1 - float((cost * shares).sum()) / expected if expected else float("nan")
 
 
-def compare(first: np.ndarray, second: np.ndarray, *, repeats: int = 1000, seed: int = 0) -> dict[str, Any]:
+def compare(
+    first: np.ndarray, second: np.ndarray, *, highest: int = MAX_SCORE, repeats: int = 1000, seed: int = 0
+) -> dict[str, Any]:
     """Agreement of two ratings of the same rows.
 
     Args:
-        first, second: `(n,)` float in 0..10; NaN where there is none. Rows that lack one are left out.
+        first, second: `(n,)` float in 0..highest; NaN where there is none. Rows that lack one are left out.
+        highest: The highest score that can be given.
         repeats: Bootstrap samples for the 95 % intervals; 0 leaves them out.
 
     Returns:
@@ -70,7 +92,7 @@ def compare(first: np.ndarray, second: np.ndarray, *, repeats: int = 1000, seed:
     """
     both = ~(np.isnan(first) | np.isnan(second))
     a, b = first[both].astype(np.int64), second[both].astype(np.int64)
-    counts = confusion(a, b)
+    counts = confusion(a, b, highest + 1)
     n = len(a)
     found: dict[str, Any] = {
         "n": n,
@@ -95,11 +117,13 @@ def compare(first: np.ndarray, second: np.ndarray, *, repeats: int = 1000, seed:
     }
 
 
-def compare_all(ratings: np.ndarray, *, repeats: int = 1000, seed: int = 0) -> dict[str, Any]:
+def compare_all(ratings: np.ndarray, *, highest: int = MAX_SCORE, repeats: int = 1000, seed: int = 0) -> dict[str, Any]:
     """Agreement of three or more raters, of whom not all need to have rated every row.
 
     Args:
-        ratings: `(raters, n)` float in 0..10; NaN where there is none. Rows with fewer than two ratings do not count.
+        ratings: `(raters, n)` float in 0..highest; NaN where there is none. Rows with fewer than two ratings do not
+            count.
+        highest: The highest score that can be given.
         repeats: Bootstrap samples for the 95 % interval; 0 leaves it out.
 
     Returns:
@@ -110,7 +134,7 @@ def compare_all(ratings: np.ndarray, *, repeats: int = 1000, seed: int = 0) -> d
     paired = known.sum(0) >= 2
     pairs = []
     for one, other in combinations(range(len(ratings)), 2):
-        found = compare(ratings[one], ratings[other], repeats=0)
+        found = compare(ratings[one], ratings[other], highest=highest, repeats=0)
         pairs.append({"raters": [one, other]} | {name: found[name] for name in OF_PAIRS})
     return {
         "n": int(paired.sum()),
@@ -122,9 +146,13 @@ def compare_all(ratings: np.ndarray, *, repeats: int = 1000, seed: int = 0) -> d
 
 
 def agreement(
-    *sides: Sequence[Mapping[str, Any]], key: str = "sample_id", repeats: int = 1000, seed: int = 0
+    *sides: Sequence[Mapping[str, Any]],
+    key: str = "sample_id",
+    scale: Scale = AVE2_SCALE,
+    repeats: int = 1000,
+    seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
-    """`compare` of two sides, `compare_all` of more, for each of the five scores, over rows that two sides have.
+    """`compare` of two sides, `compare_all` of more, for each score of the scale, over rows that two sides have.
 
     Raises:
         ValueError: Fewer than two sides, no row in common, or a key that comes twice on one side.
@@ -142,12 +170,12 @@ def agreement(
     if not common:
         raise ValueError(f"the sides have no {key} in common")
     compared = {}
-    for score in SCORES:
+    for score in scale.columns:
         ratings = np.array([[_number(table.get(name, {}).get(score)) for name in common] for table in tables])
         if len(tables) == 2:
-            compared[score] = compare(*ratings, repeats=repeats, seed=seed)
+            compared[score] = compare(*ratings, highest=scale.highest, repeats=repeats, seed=seed)
         else:
-            compared[score] = compare_all(ratings, repeats=repeats, seed=seed)
+            compared[score] = compare_all(ratings, highest=scale.highest, repeats=repeats, seed=seed)
     return compared
 
 
@@ -166,4 +194,4 @@ def _number(score: Any) -> float:
     return float("nan") if score is None else float(score)
 
 
-__all__ = ["WEIGHTS", "agreement", "cohen_kappa", "compare", "compare_all", "confusion"]
+__all__ = ["AVE2_SCALE", "WEIGHTS", "Scale", "agreement", "cohen_kappa", "compare", "compare_all", "confusion"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ import numpy as np
 
 from ...files import replacing
 from ...text_tables import open_table
-from ..ave2.schema import LABELS, MAX_SCORE, SCORES, SEGMENT_TYPES
+from ..ave2.schema import LABELS, SCORES, SEGMENT_TYPES
 from ..ave2.tables import read_batches, read_rows
+from .agreement import AVE2_SCALE, Scale
 
 # Captions and the judge's scores and lists stay out: a rater who has read them does not rate on their own.
 SHOWN = ("sample_id", "youtube_id", "youtube_start_time", "youtube_end_time")
@@ -61,51 +62,70 @@ def stratified(table: str | Path, per_type: int, seed: int = 0) -> tuple[list[di
     return [rows[place] for place in random.permutation(len(rows))], dict(seen)
 
 
-def write_sheet(rows: list[dict[str, Any]], path: str | Path) -> None:
-    """Write a CSV of `SHEET_COLUMNS` whose score columns are empty; it appears whole or not at all."""
+def write_sheet(
+    rows: Iterable[Mapping[str, Any]], path: str | Path, shown: Sequence[str] = SHOWN, scores: Sequence[str] = SCORES
+) -> None:
+    """Write a CSV whose score columns are empty; it appears whole or not at all.
+
+    Args:
+        shown: Columns that a rater reads.
+        scores: Columns that a rater fills in. A column for comments comes last.
+    """
     # With a byte order mark, without which spreadsheets mistake the encoding.
     with replacing(path) as partial, partial.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.DictWriter(file, SHEET_COLUMNS, restval="")
+        writer = csv.DictWriter(file, ("number", *shown, *scores, "comment"), restval="")
         writer.writeheader()
         for number, row in enumerate(rows, 1):
-            writer.writerow({"number": number} | {name: _cell(row[name]) for name in SHOWN})
+            writer.writerow({"number": number} | {name: _cell(row[name]) for name in shown})
 
 
-def read_ratings(path: str | Path, key: str = "sample_id") -> list[dict[str, Any]]:
-    """Rows with `key` and the five scores, of a filled sheet (.csv) or of a table of AVE-2 rows.
+def read_ratings(
+    path: str | Path,
+    key: str = "sample_id",
+    scale: Scale = AVE2_SCALE,
+    read_table: Callable[[Path], Iterable[Mapping[str, Any]]] = read_rows,
+) -> list[dict[str, Any]]:
+    """Rows with `key` and the scores, of a filled sheet (.csv) or of a table.
 
     Empty cells are null. Commas, semicolons and tabs are all taken, as spreadsheets write any of them.
 
+    Args:
+        key: Column that identifies a row.
+        scale: The scores, and their range.
+        read_table: Reads a table; by default one of AVE-2 rows.
+
     Raises:
-        ValueError: A column is missing, or a score is no whole number from 0 to 10.
+        ValueError: A column is missing, or a score of a sheet is out of range or no whole number.
     """
     source = Path(path)
     if source.suffix.lower() == ".csv" and source.is_file():
-        return [*_sheet(source, key)]
+        return [*_sheet(source, key, scale)]
     rows = []
-    for row in read_rows(source):
-        if key not in row:
-            raise ValueError(f"{source}: has no column {key!r}; its columns are {', '.join(row)}")
-        rows.append({name: row[name] for name in (key, *SCORES)})
+    for row in read_table(source):
+        missing = [name for name in (key, *scale.columns) if name not in row]
+        if missing:
+            raise ValueError(f"{source}: has no column {missing[0]!r}; its columns are {', '.join(row)}")
+        rows.append({name: row[name] for name in (key, *scale.columns)})
     return rows
 
 
-def _sheet(source: Path, key: str) -> Iterator[dict[str, Any]]:
+def _sheet(source: Path, key: str, scale: Scale) -> Iterator[dict[str, Any]]:
     with open_table(source) as file:
         heading = file.readline()
         file.seek(0)
         reader = csv.DictReader(file, delimiter=max(",;\t", key=heading.count))
-        missing = [name for name in (key, *SCORES) if name not in (reader.fieldnames or ())]
+        missing = [name for name in (key, *scale.columns) if name not in (reader.fieldnames or ())]
         if missing:
             raise ValueError(f"{source}: has no column {missing[0]!r}; its heading is {heading.strip()!r}")
         for row in reader:
             name = row[key] or ""
             name = QUOTED_FORMULA.sub(r"\1", name)
             if name:
-                yield {key: name} | {score: _rating(row, score, f"{source}, {key} {name}") for score in SCORES}
+                where = f"{source}, {key} {name}"
+                yield {key: name} | {score: _rating(row, score, scale, where) for score in scale.columns}
 
 
-def _rating(row: Mapping[str, Any], score: str, where: str) -> int | None:
+def _rating(row: Mapping[str, Any], score: str, scale: Scale, where: str) -> int | None:
     text = (row[score] or "").strip()
     if not text:
         return None
@@ -113,8 +133,9 @@ def _rating(row: Mapping[str, Any], score: str, where: str) -> int | None:
         value = float(text.replace(",", "."))
     except ValueError:
         value = -1
-    if not (0 <= value <= MAX_SCORE and value == int(value)):
-        raise ValueError(f"{where}: {score} is {text!r}; give a whole number from 0 to {MAX_SCORE}, or nothing")
+    if not (scale.lowest <= value <= scale.highest and value == int(value)):
+        allowed = f"a whole number from {scale.lowest} to {scale.highest}"
+        raise ValueError(f"{where}: {score} is {text!r}; give {allowed}, or nothing")
     return int(value)
 
 

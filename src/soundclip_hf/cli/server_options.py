@@ -1,4 +1,4 @@
-"""Options that several commands of `soundclip ave2` share."""
+"""Options of the commands that ask a model on a server."""
 
 import inspect
 import json
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..output import UsageError
+from .output import UsageError
 
 if TYPE_CHECKING:
-    from ...data.inference.server import Server
+    from ..data.inference.server import Server
 
 PriceOption = Annotated[float, typer.Option(min=0.0, help="Price of a million tokens.")]
 
@@ -22,12 +22,12 @@ PriceOption = Annotated[float, typer.Option(min=0.0, help="Price of a million to
 class RequestOptions:
     """How models are asked. `with_options` makes each field an option of a command."""
 
-    frames: Annotated[int, typer.Option(min=1, help="Number of frames of a clip that are sent.")] = 4
     api_key_env: Annotated[str, typer.Option(help="Environment variable with the key, if the server needs one.")] = (
         "OPENAI_API_KEY"
     )
     cache: Annotated[
-        Path | None, typer.Option(help="File of the answers, for later runs.  [default: OUT with .answers.sqlite]")
+        Path | None,
+        typer.Option(help="File of the answers, for later runs.  [default: a .sqlite file beside the output]"),
     ] = None
     concurrency: Annotated[int, typer.Option(min=1, help="Most requests in flight, for each server.")] = 8
     requests_per_minute: Annotated[
@@ -60,9 +60,9 @@ class RequestOptions:
         Raises:
             UsageError: There is a budget without prices, or an option of the server cannot be used.
         """
-        from ...data.inference.credentials import read_key
-        from ...data.inference.server import Server
-        from ...settings import SettingError
+        from ..data.inference.credentials import read_key
+        from ..data.inference.server import Server
+        from ..settings import SettingError
 
         if self.max_cost is not None and not (self.input_price or self.output_price):
             raise UsageError("--max-cost needs --input-price and --output-price, per million tokens")
@@ -77,6 +77,13 @@ class RequestOptions:
             )
         except SettingError as error:
             raise UsageError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class ClipRequestOptions(RequestOptions):
+    """The same for models that get clips."""
+
+    frames: Annotated[int, typer.Option(min=1, help="Number of frames of a clip that are sent.")] = 4
 
 
 # What `Server` has under the same name.
@@ -96,26 +103,27 @@ def _json_option(text: str | None) -> Any:
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace the parameter `options: RequestOptions` of a command by one parameter for each field.
+    """Replace the parameter `options` of a command, a `RequestOptions`, by one parameter for each field.
 
     typer reads the options of a command from its signature, and several commands have these.
     """
     signature, parameters = inspect.signature(command), list[inspect.Parameter]()
+    kind: type[RequestOptions] = signature.parameters["options"].annotation
     for parameter in signature.parameters.values():
         keyword = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        if parameter.annotation is not RequestOptions:
+        if parameter.name != "options":
             parameters.append(keyword)
             continue
-        for field in fields(RequestOptions):
+        for field in fields(kind):
             parameters.append(keyword.replace(name=field.name, default=field.default, annotation=field.type))
 
     @wraps(command)
     def run(**values: Any) -> None:
-        options = RequestOptions(**{field.name: values.pop(field.name) for field in fields(RequestOptions)})
+        options = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
         command(**values, options=options)
 
     vars(run)["__signature__"] = signature.replace(parameters=parameters)
     return run
 
 
-__all__ = ["RequestOptions", "with_options"]
+__all__ = ["ClipRequestOptions", "RequestOptions", "with_options"]
