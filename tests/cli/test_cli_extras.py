@@ -11,6 +11,7 @@ from without_extras import BLOCKED, block
 
 from soundclip_hf.bundled import CLIP
 from soundclip_hf.cli import app
+from soundclip_hf.evaluation.judge import JUDGE_SCALE
 from soundclip_hf.evaluation.results import EvalResult
 
 SERVER = ["--base-url", "http://127.0.0.1:9/v1", "--model", "m"]
@@ -45,6 +46,13 @@ CASES = {
     "eval suite": [(["--config", "{}/suite.yaml", "--out", "{}/results"], WORKS)],
     "eval report": [(["{}/results"], WORKS)],
     "reproduce tables": [(["--check"], WORKS)],
+    "eval judge": [
+        (
+            ["{}/answers.jsonl", "--server", "http://127.0.0.1:9/v1", "--judge-model", "m", "--out", "{}/out/judged"],
+            f"soundclip eval judge needs httpx, which is not installed: {DATA}",
+        )
+    ],
+    "eval agreement": [(["{}/judged.jsonl", "{}/judged.jsonl", "--repeats", "2"], WORKS)],
     "tradeoff": [
         (["--paper", "--task", "dense captioning"], WORKS),
         (
@@ -143,6 +151,11 @@ def folder(tmp_path_factory, files, whisper):
     shutil.copy(CLIP, made / "clip.mp4")
     shutil.copytree(whisper, made / "whisper")
     (made / "t.jsonl").write_text("".join(json.dumps(row, default=str) + "\n" for row in rows(24)))
+    judged = {"answer_id": "a"} | dict.fromkeys(JUDGE_SCALE.columns, 3)
+    (made / "judged.jsonl").write_text(json.dumps(judged) + "\n")
+    (made / "answers.jsonl").write_text(
+        json.dumps({"id": "a", "question": "q", "answer": "x", "reference": "y"}) + "\n"
+    )
     for name in ("t.parquet", "t.mat", "set/data/train.parquet"):
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).write_bytes(b"")

@@ -75,7 +75,7 @@ def test_the_console_script_registers_when_a_model_is_loaded(tmp_path):
 OWN_TEXT = {
     "--cache": "of answers, or of embeddings",
     "--config": "another example",
-    "--data": "of one table of the paper",
+    "--data": "what is measured on, or where references are, or of one table of the paper",
     "--frames": "embedded, or sent to a server",
     "--limit": "of samples, or of rows on a page",
     "--media": "some commands take more than a folder of clips",

@@ -2,6 +2,8 @@
 
 import sys
 
+from transformers import TrainingArguments
+
 from soundclip_hf.extras import EXTRA_OF
 
 BLOCKED = (
@@ -16,6 +18,9 @@ BLOCKED = (
     "torchcodec",
     "wandb",
 )
+# transformers asks once whether peft is there, and imports it where it then needs it. Its trainer does so when it is
+# imported, which may not happen for the first time after peft is blocked.
+IMPORTED_BEFORE = TrainingArguments
 # Modules of ours that import such packages when they are imported.
 OURS = ("soundclip_hf.data.build.datatrove_step", "soundclip_hf.data.ave2.audio_column")
 

@@ -68,7 +68,7 @@ def test_agreement_of_tables():
     assert found["spatial_coherence_score"]["exact"] == 1
     assert found["spatial_coherence_score"]["n"] == 45  # 50 in common, of which 5 have no scores
     assert found["temporal_alignment_score"]["n"] == 45
-    with pytest.raises(ValueError, match="1 rows repeat a sample_id"):
+    with pytest.raises(ValueError, match="1 rows have the sample_id of another row"):
         agreement([*first, first[0]], second)
     with pytest.raises(ValueError, match="in common"):
         agreement(first[:5], second[:5])

@@ -1,6 +1,7 @@
 """`soundclip ave2 sample` and `agreement`: clips for people to rate, and how far raters agree."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,9 @@ from ..options import DebugOption, JsonOption, TableArgument
 from ..output import FAILED, UsageError, note, reporting, result, warn
 
 _KAPPAS = ("unweighted", "linear", "quadratic")
+KEY_HELP = "Column that identifies a row in every table."
+RepeatsOption = Annotated[int, typer.Option(min=0, help="How many bootstrap samples the intervals are computed from.")]
+BootstrapSeedOption = Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")]
 
 
 def sample(
@@ -53,11 +57,9 @@ def agreement(
     tables: Annotated[
         list[Path], typer.Argument(metavar="TABLES...", help="Two or more: filled sheets (.csv), or tables of rows.")
     ],
-    key: Annotated[str, typer.Option(help="Column that identifies a row in every table.")] = "sample_id",
-    repeats: Annotated[
-        int, typer.Option(min=0, help="How many bootstrap samples the intervals are computed from.")
-    ] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
+    key: Annotated[str, typer.Option(help=KEY_HELP)] = "sample_id",
+    repeats: RepeatsOption = 1000,
+    seed: BootstrapSeedOption = 0,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -77,26 +79,40 @@ def agreement(
         from ...data.stats.rating_sheet import read_ratings
 
         check_readable(*tables)
-        rated = 0
         sides = [read_ratings(table, key) for table in tables]
-        for score, found in compare(*sides, key=key, repeats=repeats, seed=seed).items():
-            if not found["n"]:
-                note(f"{score}: no row has two ratings")
-            rated += found["n"]
-            if as_json:
-                result(finite({"score": score, **found}))
-                continue
-            if not found["n"]:
-                continue
-            parts = [f"{score:<32} n {found['n']:>7}"]
-            if len(tables) == 2:
-                parts.append(f"exact {found['exact']:.3f}  ±1 {found['within_one']:.3f}")
-                parts += [f"{name} {short(found[f'kappa_{name}'])}" for name in _KAPPAS]
-            low, high = found.get("alpha_ordinal_ci", (math.nan, math.nan))
-            interval = f" ({low:.4f} to {high:.4f})" if math.isfinite(low) else ""
-            print("  ".join([*parts, f"alpha {short(found['alpha_ordinal'])}{interval}"]))
-        if not rated:
-            raise typer.Exit(FAILED)
+        print_agreement(compare(*sides, key=key, repeats=repeats, seed=seed), len(sides), as_json)
+
+
+def print_agreement(compared: Mapping[str, Mapping[str, Any]], raters: int, as_json: bool) -> None:
+    """
+    Print a line for each score.
+
+    Args:
+        compared: As of `data.stats.agreement.agreement`.
+        raters: How many were compared.
+
+    Raises:
+        typer.Exit: If no row has two ratings.
+    """
+    rated = 0
+    for score, found in compared.items():
+        if not found["n"]:
+            note(f"{score}: no row has two ratings")
+        rated += found["n"]
+        if as_json:
+            result(finite({"score": score, **found}))
+            continue
+        if not found["n"]:
+            continue
+        parts = [f"{score:<32} n {found['n']:>7}"]
+        if raters == 2:
+            parts.append(f"exact {found['exact']:.3f}  ±1 {found['within_one']:.3f}")
+            parts += [f"{name} {short(found[f'kappa_{name}'])}" for name in _KAPPAS]
+        low, high = found.get("alpha_ordinal_ci", (math.nan, math.nan))
+        interval = f" ({low:.4f} to {high:.4f})" if math.isfinite(low) else ""
+        print("  ".join([*parts, f"alpha {short(found['alpha_ordinal'])}{interval}"]))
+    if not rated:
+        raise typer.Exit(FAILED)
 
 
 def finite(value: Any) -> Any:
@@ -112,4 +128,13 @@ def short(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
-__all__ = ["agreement", "finite", "sample", "short"]
+__all__ = [
+    "KEY_HELP",
+    "BootstrapSeedOption",
+    "RepeatsOption",
+    "agreement",
+    "finite",
+    "print_agreement",
+    "sample",
+    "short",
+]

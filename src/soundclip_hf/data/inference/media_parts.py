@@ -74,13 +74,22 @@ def media_parts(path: Path, options: MediaOptions) -> list[dict[str, Any]]:
             raise MediaError(f"{path}: has no picture")
         for picture, time in zip(clip.frames, clip.frame_times):
             parts.append({"type": "text", "text": f"Frame at {time:.2f} s:"})
-            parts.append({"type": "image_url", "image_url": {"url": _jpeg(picture, options.max_side)}})
+            parts.append(picture_part(picture, options.max_side))
     if options.sampling_rate:
         if clip.waveform is None:
             raise MediaError(f"{path}: has no sound")
         sound = {"data": _wav(clip.waveform, options.sampling_rate), "format": "wav"}
         parts += [{"type": "text", "text": "Sound:"}, {"type": "input_audio", "input_audio": sound}]
     return parts
+
+
+def picture_part(picture: Image.Image, max_side: int) -> dict[str, Any]:
+    """A picture as a content part of OpenAI's API.
+
+    Args:
+        max_side: Longest side that is sent, in pixels.
+    """
+    return {"type": "image_url", "image_url": {"url": _jpeg(picture, max_side)}}
 
 
 def estimate_tokens(content: Any, characters_per_token: int) -> int:
@@ -121,4 +130,4 @@ def _wav(waveform: np.ndarray, rate: int) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-__all__ = ["MediaOptions", "estimate_tokens", "find_clip", "media_parts"]
+__all__ = ["MediaOptions", "estimate_tokens", "find_clip", "media_parts", "picture_part"]

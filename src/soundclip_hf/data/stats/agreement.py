@@ -163,7 +163,7 @@ def agreement(
     for rows in sides:
         table = {row[key]: row for row in rows}
         if len(table) < len(rows):
-            raise ValueError(f"{len(rows) - len(table)} rows repeat a {key}; each may come once")
+            raise ValueError(f"{len(rows) - len(table)} rows have the {key} of another row; each may come once")
         tables.append(table)
     seen = Counter(name for table in tables for name in table)
     common = [name for name, count in seen.items() if count > 1]
