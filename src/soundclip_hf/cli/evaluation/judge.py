@@ -9,7 +9,7 @@ import typer
 
 from ...extras import require
 from ..ave2.causes import Causes
-from ..options import DebugOption, JsonOption, check_media, check_out
+from ..options import DebugOption, JsonOption, SplitOption, check_media, check_out
 from ..output import FAILED, CliError, UsageError, note, reporting, result, warn, with_progress
 from ..server_options import RequestOptions, with_options
 
@@ -40,10 +40,7 @@ def judge(
             "the lines of ANSWERS]",
         ),
     ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(help="Split of --data.  [default: eval, test or validation where there is one, else all]"),
-    ] = None,
+    split: SplitOption = None,
     media: Annotated[Path | None, typer.Option(help="Folder of the clips of --data, if it is a table.")] = None,
     with_frame: Annotated[
         bool, typer.Option("--with-frame", help="Send the judge the frame that the answer is about; needs --data.")
