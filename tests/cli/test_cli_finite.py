@@ -8,8 +8,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from soundclip_hf.bundled import CLIP, TINY
-from soundclip_hf.cli.describe.answering import FiniteLogits
-from soundclip_hf.modeling.finite import NotFiniteError
 
 
 @pytest.fixture
@@ -79,15 +77,3 @@ def test_pixels_that_are_infinite_cost_their_item_alone(describe, files, tmp_pat
     picture, sound = done.rows
     assert "picture.png: cannot be answered: the pixels of the picture are NaN or infinite" in picture["error"]
     assert sound["answer"]
-
-
-def test_logits_that_forbid_tokens_are_no_fault():
-    finite = FiniteLogits()
-    scores = torch.tensor([[0.0, -torch.inf], [1.0, 2.0]])
-    assert finite(torch.zeros(2, 1), scores) is scores
-    finite(torch.zeros(2, 1), torch.tensor([[0.0, 1.0], [torch.nan, 0.0]]))  # looked at in the end
-    with pytest.raises(NotFiniteError):
-        finite.check()
-    for bad in (torch.nan, torch.inf):
-        with pytest.raises(NotFiniteError):
-            FiniteLogits()(torch.zeros(1, 1), torch.tensor([[0.0, bad]]))

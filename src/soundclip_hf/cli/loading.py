@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor, Pr
 from transformers.utils import logging as transformers_logging
 
 from ..bundled import TINY
+from ..evaluation.generation.answering import AnsweringModel
 from ..modeling.checkpoint_names import checkpoint_name
 from ..modeling.checkpoints.encoder import NotAnAudioEncoderError, audio_encoder_config, load_audio_encoder
 from ..modeling.configuration_soundclip import SoundClipConfig, SoundLlavaConfig
-from ..modeling.finite import weight_that_is_not_finite
 from ..modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
 from ..modeling.processing_soundllava import SoundLlavaProcessor
 from ..modeling.projector import AlignmentProjector
@@ -23,22 +22,6 @@ from ..text_tables import json_value
 from .output import CliError, UsageError, note, one_line, warn
 
 BUNDLED = "soundclip_hf/bundled/tiny"
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A model and its processor, and how answers name them."""
-
-    model: SoundLlavaForConditionalGeneration
-    processor: SoundLlavaProcessor
-    name: str
-    revision: str | None
-    encoder: str
-
-    @cached_property
-    def weight_that_is_not_finite(self) -> str | None:
-        """The name of a weight that holds NaN or Inf, or None; looked for once, where an answer asks for it."""
-        return weight_that_is_not_finite(self.model)
 
 
 @dataclass(frozen=True)
@@ -110,7 +93,7 @@ class ModelChoice:
             warn("this model knows synthetic scenes alone: its answers about real pictures and sounds mean nothing")
 
 
-def load(choice: ModelChoice) -> Loaded:
+def load(choice: ModelChoice) -> AnsweringModel:
     """
     Load a SoundLlava (full or adapter), or give a stock LLaVA an encoder.
 
@@ -137,7 +120,7 @@ def load(choice: ModelChoice) -> Loaded:
     except Exception as error:  # damaged files raise whatever their reader raises
         raise CliError(f"{choice.option} {source}: cannot be loaded ({one_line(error)})") from error
     choice.warn_if_synthetic()
-    return Loaded(
+    return AnsweringModel(
         model,
         processor,
         choice.shown_name,
@@ -246,7 +229,6 @@ def find_dtype(name: str, device: torch.device) -> torch.dtype | str:
 
 __all__ = [
     "BUNDLED",
-    "Loaded",
     "ModelChoice",
     "encoder_config",
     "encoder_note",

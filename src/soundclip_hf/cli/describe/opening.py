@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ...evaluation.generation.answering import question_about
 from ...media import load_picture, load_sound, read_clip, shown, typed_by_user, without_password
 from ..output import CliError
 from .items import Item
@@ -34,13 +35,7 @@ class Opened:
 
     def conversation(self) -> list[dict[str, Any]]:
         """The messages for the chat template of the processor."""
-        content: list[dict[str, Any]] = []
-        if self.picture is not None:
-            content.append({"type": "image", "image": self.picture})
-        if self.sound is not None:
-            content.append({"type": "audio", "audio": self.sound, "sampling_rate": self.rate})
-        content.append({"type": "text", "text": self.question})
-        return [{"role": "user", "content": content}]
+        return question_about(self.question, self.picture, self.sound, self.rate)
 
 
 def open_item(item: Item, question: str, frame: str | float, rate: int) -> Opened:

@@ -1,0 +1,1 @@
+"""Captions of models under several settings, written to files as they come, and scored from these files."""
