@@ -1,13 +1,10 @@
 """The `--out` file of a batch: JSON Lines, written one by one, so that a run may be killed at any moment."""
 
-import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from ...files import InUseError, open_locked, replacing
-from ...text_tables import json_text
+from ...evaluation.generation.row_file import RowFile
 from ..output import CliError
 
 
@@ -27,26 +24,16 @@ class AnswerFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # The file itself is locked: a lock beside it would stay behind for each file of answers.
-            self._file: BinaryIO = open_locked(path)
-            content = path.read_bytes()
-        except InUseError as error:
-            raise CliError(f"--out {error}") from None
+            self._file = RowFile(path, is_row=_is_answer, is_done=_is_done, what="answer of this command")
+        except ValueError as error:
+            raise CliError(f"--out {error}") from error
         except OSError as error:
             raise CliError(f"--out {path}: {error.strerror}; choose a file that can be written") from error
-        *lines, torn = content.split(b"\n")
-        rows = [self._parse(line, number) for number, line in enumerate(lines, start=1) if line.strip()]
-        kept = [row for row in rows if row.get("error") is None]
-        self.answered: dict[str, dict[str, Any]] = {row["id"]: row for row in kept}
-        if torn or len(kept) < len(rows):
-            self._rewrite(kept)
+        self.answered: dict[str, dict[str, Any]] = {row["id"]: row for row in self._file.rows}
 
     def append(self, row: dict[str, Any]) -> None:
         """Write a row; it is on disk when this returns."""
-        self._file.write(json_text(row).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._file.append([row])
 
     def check(self, planned: Iterable[dict[str, Any]]) -> None:
         """
@@ -72,22 +59,13 @@ class AnswerFile:
     def close(self) -> None:
         self._file.close()
 
-    def _parse(self, line: bytes, number: int) -> dict[str, Any]:
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            row = None
-        if not isinstance(row, dict) or not isinstance(row.get("id"), str) or not {"answer", "error"} & set(row):
-            raise CliError(f"--out {self.path}: line {number} is no answer of this command; choose another file")
-        return row
 
-    def _rewrite(self, rows: list[dict[str, Any]]) -> None:
-        with replacing(self.path, sync=True) as partial:
-            replacement = open_locked(partial)
-            replacement.write(b"".join(json_text(row).encode() + b"\n" for row in rows))
-            replacement.flush()
-        self._file.close()
-        self._file = replacement
+def _is_answer(number: int, row: dict[str, Any]) -> bool:
+    return isinstance(row.get("id"), str) and bool({"answer", "error"} & set(row))
+
+
+def _is_done(row: dict[str, Any]) -> bool:
+    return row.get("error") is None
 
 
 __all__ = ["AnswerFile"]

@@ -9,6 +9,7 @@ from ...evaluation.generation.answering import (
     AnswerSettings,
     each_or_its_error,
     generate_answers,
+    largest_top_k,
     prepare,
 )
 from ...media import shown
@@ -39,10 +40,9 @@ class Asking:
             UsageError: If an option does not fit the model, or another option.
         """
         sound = loaded.model.config.sound_config
-        patches = loaded.model.config.patches_per_side**2
+        patches = largest_top_k(loaded)
         top_k = sound.token_budget if self.top_k is None else self.top_k
-        ranked_whole = loaded.model.config.llava_variant == "llava_next" and sound.patch_budget_scope == "image"
-        if top_k > patches and not ranked_whole:
+        if patches is not None and top_k > patches:
             raise UsageError(
                 f"--top-k {top_k}: the pictures of {loaded.name} have {patches} patches; give 0..{patches}"
             )

@@ -80,6 +80,14 @@ class Answer:
     sound: SoundInfo | None
 
 
+def largest_top_k(answering: AnsweringModel) -> int | None:
+    """How many patches a picture of this model has; None where that depends on its size."""
+    config = answering.model.config
+    if config.llava_variant == "llava_next" and config.sound_config.patch_budget_scope == "image":
+        return None
+    return config.patches_per_side**2
+
+
 def question_about(
     question: str, picture: Image.Image | None, sound: np.ndarray | None, sampling_rate: int
 ) -> list[dict[str, Any]]:
@@ -211,6 +219,7 @@ __all__ = [
     "each_or_its_error",
     "embed_sounds",
     "generate_answers",
+    "largest_top_k",
     "prepare",
     "question_about",
 ]
