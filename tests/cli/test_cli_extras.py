@@ -9,7 +9,7 @@ import typer
 from ave2_rows import rows
 from without_extras import BLOCKED, block
 
-from soundclip_hf.bundled import CLIP
+from soundclip_hf.bundled import CLIP, TINY
 from soundclip_hf.cli import app
 from soundclip_hf.evaluation.judge import JUDGE_SCALE
 from soundclip_hf.evaluation.results import EvalResult
@@ -45,6 +45,9 @@ CASES = {
     ],
     "eval suite": [(["--config", "{}/suite.yaml", "--out", "{}/results"], WORKS)],
     "eval report": [(["{}/results"], WORKS)],
+    "reproduce table1": [
+        (["--data", "synthetic", "--limit", "3", "--adapters", "{}/adapters", "--out", "{}/out"], WORKS)
+    ],
     "reproduce tables": [(["--check"], WORKS)],
     "eval judge": [
         (
@@ -159,6 +162,7 @@ def folder(tmp_path_factory, files, whisper):
     for name in ("t.parquet", "t.mat", "set/data/train.parquet"):
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).write_bytes(b"")
+    shutil.copytree(TINY, made / "adapters" / "whisperclip")
     (made / "suite.yaml").write_text("commands: [soundclip reproduce tables --check]")
     EvalResult("hearing", "m", "d", 2, 0, {"share": 0.5}, {}).save(made / "results" / "r.json")
     manifest = {"rows": 1, "splits": {}, "shards": []}

@@ -26,8 +26,7 @@ def test_a_suite_runs_its_commands_and_writes_a_page(soundclip, tmp_path, result
     config = write(tmp_path / "c.yaml", f"soundclip tradeoff {files} --json", f"soundclip eval report {results}")
     done = soundclip("eval", "suite", "--config", config, "--out", str(results), "--json")
     assert done.code == 0, done.stderr
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    assert [line["command"] for line in lines if "seconds" in line] == [
+    assert [line["command"] for line in done.rows] == [
         f"soundclip tradeoff {files} --json",
         f"soundclip eval report {results}",
     ]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..options import DataOption, DebugOption, JsonOption, check_out
+from ..options import DataOption, DebugOption, JsonOption, LimitOption, check_out
 from ..output import FAILED, note, reporting, result
 from .running import runner
 
@@ -63,7 +63,8 @@ def table1(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results and the embeddings.")] = Path(
         "out/table1"
     ),
-    seed: Annotated[int, typer.Option(min=0, help="Of pool, draws and bootstrap.")] = 0,
+    limit: LimitOption = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws and the bootstrap.")] = 0,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -79,10 +80,19 @@ def table1(
     Exit code: 0, 1 if no encoder could be measured, 2 if the command line is wrong.
     """
     with reporting(debug):
-        _repeat(1, context, data, adapters, out, seed, as_json)
+        _repeat(1, context, data, adapters, out, limit, seed, as_json)
 
 
-def _repeat(table: int, context: typer.Context, data: str, adapters: Path, out: Path, seed: int, as_json: bool) -> None:
+def _repeat(
+    table: int,
+    context: typer.Context,
+    data: str,
+    adapters: Path,
+    out: Path,
+    limit: int | None,
+    seed: int,
+    as_json: bool,
+) -> None:
     """Measure the rows of a table of retrieval that can be measured, and say what is missing for the others."""
     check_out(out)
 
@@ -93,7 +103,7 @@ def _repeat(table: int, context: typer.Context, data: str, adapters: Path, out: 
 
     missing: list[Missing] = []
     try:
-        pairs = len(open_samples(data))
+        pairs = len(open_samples(data, limit=limit))
     except (ValueError, OSError) as error:
         missing.append(
             Missing(None, " ".join(str(error).split()), "give --data with sounds and pictures of the test set")
@@ -101,7 +111,7 @@ def _repeat(table: int, context: typer.Context, data: str, adapters: Path, out: 
         pairs = 0
     if 0 < pairs < POOL:
         note(f"{data}: has {pairs} samples; the paper draws out of {POOL}")
-    run, results = runner(context), {}
+    run, results = runner(context, to_stderr=True), {}
     for encoder in paper_table(table).rows:
         found = missing_parts(encoder, adapters)
         missing += found
@@ -109,6 +119,7 @@ def _repeat(table: int, context: typer.Context, data: str, adapters: Path, out: 
             continue
         path = out / f"{encoder.lower()}.json"
         words = ["--model", str(adapter_folder(encoder, adapters)), "--data", data, "--preset", "paper"]
+        words += [] if limit is None else ["--limit", str(limit)]
         words += ["--seed", str(seed), "--cache", str(out / f"{encoder.lower()}.safetensors"), "--out", str(path)]
         if run(["eval", "retrieval", *words]):
             missing.append(Missing(encoder, "its measurement failed", "see the error above"))

@@ -1,22 +1,28 @@
 """Runs a command of `soundclip` from within another one, in the same process."""
 
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 
 import click
 import typer
 
 
-def runner(context: typer.Context) -> Callable[[Sequence[str]], int]:
+def runner(context: typer.Context, to_stderr: bool) -> Callable[[Sequence[str]], int]:
     """
     A function that runs a command, whose words are given without "soundclip", and returns its exit code.
 
-    What it prints goes where that of this command goes. The imports that this process has done are not done again.
+    The imports that this process has done are not done again.
+
+    Args:
+        to_stderr: Whether its results are printed to stderr, where those of this command alone belong on stdout.
     """
     root = context.find_root()
 
     def run(words: Sequence[str]) -> int:
         try:
-            code = root.command.main(list(words), prog_name=root.info_name, standalone_mode=False)
+            with redirect_stdout(sys.stderr if to_stderr else sys.stdout):
+                code = root.command.main(list(words), prog_name=root.info_name, standalone_mode=False)
         except SystemExit as stop:
             code = stop.code
         except click.exceptions.Exit as stop:

@@ -49,7 +49,7 @@ def suite(
             return
         out.mkdir(parents=True, exist_ok=True)
         done = _finished(out)
-        run = runner(context)
+        run = runner(context, to_stderr=as_json)
         for number, command in enumerate(commands):
             if command in done:
                 note(f"{number + 1} of {len(commands)}: finished before: {shown[number]}")
