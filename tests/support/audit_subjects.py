@@ -8,6 +8,9 @@ import torch
 from tiny_processors import EOS_ID, PAD_ID, tiny_tokenizer
 from torch import Tensor
 from transformers import (
+    GlmAsrConfig,
+    GlmAsrForConditionalGeneration,
+    GlmAsrProcessor,
     Qwen2AudioConfig,
     Qwen2AudioForConditionalGeneration,
     Qwen2AudioProcessor,
@@ -72,6 +75,39 @@ def qwen2_audio_parts(seed: int = 0) -> tuple[Qwen2AudioForConditionalGeneration
 
 def qwen2_audio(seed: int = 0) -> TransformersSubject:
     return TransformersSubject(*qwen2_audio_parts(seed), "qwen2-audio")
+
+
+def glm_asr(seed: int = 0) -> TransformersSubject:
+    """A small GLM-ASR with random weights; its audio encoder has rotary positions and another projector."""
+    torch.manual_seed(seed)
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens(["<|pad|>"], special_tokens=True)
+    template = (
+        "{% for part in messages[0]['content'] %}{{ '<|pad|>' if part['type'] == 'audio' else part['text'] }}"
+        "{% endfor %} A:"
+    )
+    extractor = WhisperFeatureExtractor(feature_size=16, chunk_length=SECONDS)
+    processor = GlmAsrProcessor(extractor, tokenizer, chat_template=template)
+    shape = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "initializer_range": 0.3,
+    }
+    config = GlmAsrConfig(
+        audio_config={"num_mel_bins": 16, "max_position_embeddings": 50 * SECONDS, **shape},
+        text_config={
+            "model_type": "llama",
+            "vocab_size": len(tokenizer),
+            "eos_token_id": EOS_ID,
+            "pad_token_id": PAD_ID,
+            **shape,
+        },
+        audio_token_id=processor.audio_token_id,
+    )
+    return TransformersSubject(GlmAsrForConditionalGeneration(config), processor, "glm-asr")
 
 
 def audio_tower(subject: TransformersSubject) -> torch.nn.Module:
@@ -140,3 +176,49 @@ def shift_sounds(subject: TransformersSubject) -> None:
                 batch[name] = batch[name].roll(1, 0)
 
     change_batches(subject, roll)
+
+
+def zero_batches(subject: TransformersSubject) -> None:
+    """The processor returns zeros for every sound."""
+
+    def fill(batch: BatchFeature) -> None:
+        batch["input_features"] = torch.zeros_like(batch["input_features"])
+
+    change_batches(subject, fill)
+
+
+def feed_zeros(subject: TransformersSubject) -> None:
+    """The features of every sound are zeros when they reach the encoder."""
+    change_features(subject, torch.zeros_like)
+
+
+def hear_presence(subject: TransformersSubject) -> None:
+    """The encoder hears whether there is a sound, and no more."""
+
+    def blur(features: Tensor) -> Tensor:
+        return torch.ones_like(features) * _per_row(features.flatten(1).std(1) > 0.05, features)
+
+    change_features(subject, blur)
+
+
+def lose_every_second(subject: TransformersSubject) -> None:
+    """Every second sound of a batch is lost."""
+    change_features(subject, lambda features: features * _per_row(torch.arange(len(features)) % 2 == 0, features))
+
+
+def _per_row(values: Tensor, like: Tensor) -> Tensor:
+    return values.view(-1, *[1] * (like.ndim - 1))
+
+
+Break = Callable[[Any], None]
+# What the audit calls each fault. Any model can have these.
+FAULTS: dict[Break, str] = {
+    lose_sound: "inputs",
+    zero_batches: "inputs",
+    feed_zeros: "deaf",
+    hear_presence: "presence",
+    lose_every_second: "unheard",
+    shift_sounds: "pairing",
+}
+# A SoundLlava these, too.
+OWN_FAULTS: dict[Break, str] = {**FAULTS, drop_first_row: "token", blank_first_row: "token"}

@@ -52,7 +52,7 @@ class ModelChoice:
             try:
                 name, revision = checkpoint_name(self.name, self.revision, "--revision")
             except ValueError as error:
-                raise UsageError(f"--model {error}") from error
+                raise UsageError(f"{self.option} {error}") from error
             object.__setattr__(self, "name", None if name == str(TINY) else str(name))
             object.__setattr__(self, "revision", revision)
 

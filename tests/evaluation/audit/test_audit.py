@@ -210,6 +210,14 @@ def test_sounds_that_are_all_the_same(seed):
         audit(bundled(), samples(made), FEW)
 
 
+def test_a_soundllava_is_a_model_of_transformers_too():
+    """Its total is the same without what we know of its parts."""
+    own = bundled()
+    plain = audit(TransformersSubject(own.model, own.processor, "tiny"), scenes(3), FEW)
+    assert set(plain.hears) == {"total"}
+    assert plain.hears["total"] == pytest.approx(audit(own, scenes(3), FEW).hears["total"], abs=1e-6)
+
+
 def test_a_model_without_pictures_is_asked_without_them():
     subject = qwen2_audio()
     (prompt, *_) = prompts()

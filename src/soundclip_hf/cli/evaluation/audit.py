@@ -172,7 +172,8 @@ def _subject(choice: "ModelChoice", top_k: int | None, patches: str | None, give
     if given:
         raise UsageError(f"{given[0]}: {choice.source} is a {config.model_type!r} model; this is for a SoundLlava")
     model, processor = load_any(choice)
-    return TransformersSubject(model, processor, choice.shown_name, choice.revision)
+    revision = getattr(config, "_commit_hash", None) or choice.revision
+    return TransformersSubject(model, processor, choice.shown_name, revision)
 
 
 def _too_low(report: "AuditReport", fail_below: float | None) -> list[str]:

@@ -89,14 +89,6 @@ class SoundLlavaSubject(TransformersSubject):
         inputs = dict(self._prepare(prompts, options))
         return inputs | self._of_call if heard else inputs
 
-    def conversation(self, prompt: Prompt) -> list[dict[str, Any]]:
-        """The messages for the chat template."""
-        messages = super().conversation(prompt)
-        for part in messages[0]["content"]:
-            if part["type"] == "audio":
-                part["sampling_rate"] = self.sampling_rate
-        return messages
-
     def _all_patches(self, prompts: Sequence[Prompt]) -> Any:
         config = self.model.config
         if config.llava_variant == "llava" or config.sound_config.patch_budget_scope != "image":

@@ -105,7 +105,7 @@ class TransformersSubject:
         if self.takes_pictures:
             content += [{"type": "image", "image": picture} for picture in prompt.pictures]
         if prompt.sound is not None:
-            content.append({"type": "audio", "audio": prompt.sound})
+            content.append({"type": "audio", "audio": prompt.sound, "sampling_rate": self.sampling_rate})
         content.append({"type": "text", "text": prompt.question})
         return [{"role": "user", "content": content}]
 
