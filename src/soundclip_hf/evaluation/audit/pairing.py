@@ -10,6 +10,8 @@ from .trials import Trial
 
 # Two prompts in reverse order have the same neighbours, three do not.
 SMALLEST_BATCH = 3
+# Share of the change to the own sound, below which the change to another one is no more than that of padding.
+_NEAR = 0.1
 
 
 def check_pairing(
@@ -24,8 +26,8 @@ def check_pairing(
 
     Returns:
         For each trial `id`, the [`Divergence`] from the batch to the prompt `alone` and to the `reversed` batch, and
-        `heard`: the id of the trial whose sound, given to the prompt alone, makes it answer most like in the batch;
-        None where the prompt is answered as when it is alone.
+        `heard`: None where the prompt is answered as when it is alone; otherwise the id of the trial whose sound, given
+        to the prompt alone, makes it answer as in the batch, or its own id if none does.
     """
     prompts = [trial.true for trial in trials]
     batch = subject.generate(subject.inputs(prompts), max_new_tokens)
@@ -36,12 +38,15 @@ def check_pairing(
         own = divergence(batch[index].logits, _alone(subject, prompts[index], answers[index]))
         heard = None
         if own.change > tolerance:
-            changes = {trial.id: own.change}
+            heard = trial.id
+            changes = {}
             for other in trials:
                 if other is not trial:
                     prompt = Prompt(trial.question, other.sound, trial.pictures)
                     changes[other.id] = divergence(batch[index].logits, _alone(subject, prompt, answers[index])).change
-            heard = min(changes, key=lambda name: changes[name])
+            nearest = min(changes, key=lambda name: changes[name])
+            if changes[nearest] < max(tolerance, _NEAR * own.change):
+                heard = nearest
         rows.append(
             {
                 "id": trial.id,

@@ -130,7 +130,7 @@ def _of_pairing(
                 "batch",
                 f"{len(differ)} of {len(pairing)} samples are answered in another way in a batch than alone, or in a "
                 f"batch of another order ({_some([row['id'] for row in differ])}). Consistent with sounds or pictures "
-                "that are paired with the wrong prompts, or with padding that the model does not mask.",
+                "that are lost or mixed up in a batch, or with padding that the model does not mask.",
             )
         ]
     return []
