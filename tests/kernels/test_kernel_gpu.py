@@ -1,4 +1,4 @@
-"""The fused kernels on a CUDA device. Written without one: until they have run on a GPU these tests are unproven."""
+"""The fused kernels on a CUDA device."""
 
 import shutil
 import subprocess
