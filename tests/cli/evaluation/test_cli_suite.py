@@ -86,3 +86,8 @@ def test_a_damaged_list_of_finished_commands_is_named(soundclip, tmp_path):
     done = soundclip("eval", "suite", "--config", config, "--out", str(tmp_path))
     assert done.code == 1
     assert "remove it to run every command again" in done.stderr
+
+
+def test_wildcards_are_expanded_as_a_shell_does(soundclip, tmp_path, results):
+    config = write(tmp_path / "c.yaml", "soundclip tradeoff {out}/*.json")
+    assert soundclip("eval", "suite", "--config", config, "--out", results).code == 0

@@ -3,6 +3,7 @@
 import json
 import shlex
 import time
+from glob import glob
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,8 +57,7 @@ def suite(
                 continue
             note(f"{number + 1} of {len(commands)}: {shown[number]}")
             started = time.monotonic()
-            words = [word.replace("{out}", str(out)) for word in shlex.split(command)]
-            code = run(words[1:])
+            code = run(_words(command, out)[1:])
             if code:
                 raise CliError(f"{shown[number]}: ended with exit code {code}; give the same command to continue")
             done[command] = round(time.monotonic() - started, 1)
@@ -85,6 +85,12 @@ def report(
             raise UsageError(f"{folder}: no such folder")
         _write(folder, title, "", [])
         print(folder / PAGE)
+
+
+def _words(command: str, out: Path) -> list[str]:
+    """The words of a command, file names with wildcards expanded, as a shell does it."""
+    words = [word.replace("{out}", str(out)) for word in shlex.split(command)]
+    return [name for word in words for name in (sorted(glob(word)) if "*" in word else []) or [word]]
 
 
 def _finished(out: Path) -> dict[str, float]:
