@@ -43,6 +43,14 @@ CASES = {
             f"{{}}/set: reading a data set needs datasets, which is not installed: {DATA}",
         ),
     ],
+    "eval generation": [
+        (["--data", "synthetic", "--limit", "2", "--metrics", "source_recall", "--out", "{}/out/g"], WORKS),
+        (
+            ["--data", "synthetic", "--limit", "2", "--out", "{}/out/g"],
+            "soundclip eval generation (metrics bleu and rouge) needs rouge_score and sacrebleu, which are not "
+            "installed: pip install 'soundclip-hf[eval]'",
+        ),
+    ],
     "eval suite": [(["--config", "{}/suite.yaml", "--out", "{}/results"], WORKS)],
     "eval report": [(["{}/results"], WORKS)],
     "reproduce table1": [

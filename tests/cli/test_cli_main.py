@@ -82,6 +82,7 @@ OWN_TEXT = {
     "--model": "another kind of model",
     "--out": "another file",
     "--overwrite": "another thing is replaced",
+    "--patches": "of one answer, or of a grid",
     "--plot": "another picture",
     "--repeats": "of the bootstrap, or of the draws",
     "--revision": "of a model, or the branch to push to",

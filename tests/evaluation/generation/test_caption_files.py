@@ -5,9 +5,14 @@ import json
 import pytest
 
 from soundclip_hf.evaluation.generation.caption_files import CaptionFile, read_captions
+from soundclip_hf.evaluation.judge import read_answers
 
 SETTINGS = {"model": "m", "revision": "abc", "k": 8, "data": "1234"}
-ROWS = [{"id": "a", "caption": "A bell."}, {"id": "b", "error": "b: no such file"}, {"id": "c", "caption": ""}]
+ROWS = [
+    {"id": "a", "question": "?", "answer": "A bell."},
+    {"id": "b", "question": "?", "error": "b: no such file"},
+    {"id": "c", "question": "?", "answer": ""},
+]
 
 
 @pytest.fixture
@@ -30,7 +35,7 @@ def test_failed_samples_are_done_again(path):
     file = CaptionFile(path, SETTINGS)
     assert file.done == {"a", "c"}
     assert read_captions(path).errors == {}
-    file.append([{"id": "b", "caption": "Found."}])
+    file.append([{"id": "b", "answer": "Found."}])
     file.close()
     assert read_captions(path).texts == {"a": "A bell.", "c": "", "b": "Found."}
 
@@ -49,10 +54,18 @@ def test_a_torn_last_line_is_taken_out(path, cut):
 
 def test_a_torn_first_line_begins_again(path):
     path.write_bytes(path.read_bytes()[:10])
+    with pytest.raises(ValueError, match="is empty, expected captions"):
+        read_captions(path)
     file = CaptionFile(path, SETTINGS)
     file.close()
     assert file.done == set()
-    assert read_captions(path).settings == SETTINGS
+    assert path.read_bytes() == b""
+
+
+def test_the_judge_reads_them(path):
+    answers = read_answers([path])
+    assert [answer.answer for answer in answers] == ["A bell.", "", ""]
+    assert answers[0].settings == {"model": "m", "revision": "abc", "k": 8}
 
 
 @pytest.mark.parametrize(
@@ -79,7 +92,9 @@ def test_another_process_may_not_write(path):
     file.close()
 
 
-@pytest.mark.parametrize("line", ["[]", '{"id": "a", "caption": "x"}', "no json", '{"settings": 3}'])
+@pytest.mark.parametrize(
+    "line", ["[]", "no json", '{"id": "a", "answer": "x"}', '{"id": "a", "settings": {}}', '{"id": 1, "answer": "x"}']
+)
 def test_other_files_are_refused_and_stay(tmp_path, line):
     path = tmp_path / "mine.jsonl"
     path.write_text(line + "\n")
@@ -89,15 +104,8 @@ def test_other_files_are_refused_and_stay(tmp_path, line):
     assert path.read_text() == line + "\n"
 
 
-def test_a_row_of_another_kind_is_named(path):
+def test_captions_of_two_settings_are_not_read(path):
     with path.open("a") as file:
-        file.write(json.dumps({"id": "d", "answer": "x"}) + "\n")
-    with pytest.raises(ValueError, match="line 5 is no line of captions"):
+        file.write(json.dumps({"id": "d", "answer": "x", "settings": {**SETTINGS, "k": 9}}) + "\n")
+    with pytest.raises(ValueError, match="was made with k=9, now it is 8"):
         read_captions(path)
-
-
-def test_a_later_format_is_refused(path):
-    head, *rest = path.read_text().splitlines()
-    path.write_text("\n".join([json.dumps({**json.loads(head), "format": 9}), *rest]) + "\n")
-    with pytest.raises(ValueError, match="is of format 9, expected 1"):
-        CaptionFile(path, SETTINGS)

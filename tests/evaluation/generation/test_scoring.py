@@ -23,13 +23,13 @@ def write(path, samples, texts=TEXTS, **settings):
         "alignment": "raw",
         "alpha": 1.0,
         "k": 8,
-        "patches": "zero",
+        "mode": "zero",
         **settings,
     }
     file = CaptionFile(path, head)
     file.append(
         [
-            {"id": one, "error": text[1]} if isinstance(text, tuple) else {"id": one, "caption": text}
+            {"id": one, "error": text[1]} if isinstance(text, tuple) else {"id": one, "answer": text}
             for one, text in zip(samples.ids, texts)
         ]
     )
@@ -67,7 +67,7 @@ def test_numbers_and_settings(tmp_path):
         3,
     )
     config = result.config
-    assert (config["cell"], config["alignment"], config["k"], config["protocol"]) == ("m-raw-k8-zero", "raw", 8, "mine")
+    assert (config["mode"], config["alignment"], config["k"], config["protocol"]) == ("zero", "raw", 8, "mine")
     assert config["references_used"] == {"audio_visual_label": 3, "video+audio": 1}
     assert config["metrics"]["source_recall"] == {"n": 3, "n_sources": 4, "n_without_sources": 1}
     assert config["metrics"]["bleu"]["signature"].startswith("nrefs:1")

@@ -60,7 +60,7 @@ class AnswerFile:
         self._file.close()
 
 
-def _is_answer(number: int, row: dict[str, Any]) -> bool:
+def _is_answer(row: dict[str, Any]) -> bool:
     return isinstance(row.get("id"), str) and bool({"answer", "error"} & set(row))
 
 

@@ -1,4 +1,4 @@
-"""The captions of one cell: a JSON Lines file that begins with the settings that they were made with."""
+"""The captions of one cell: JSON Lines, of which each says what it was made with, as the lines of `describe` do."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from typing import Any
 
 from .row_file import RowFile, read_rows
 
-FORMAT = 1
 _WHAT = "line of captions"
 
 
@@ -17,7 +16,8 @@ class CaptionFile:
 
     Args:
         path: The file; it is made where it is missing.
-        settings: What the captions depend on, as JSON.
+        settings: What the captions depend on, as JSON. Each line repeats them, so that `soundclip eval judge` can read
+            the file.
 
     Attributes:
         done: Ids of the samples that have a caption.
@@ -29,23 +29,20 @@ class CaptionFile:
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
-        self.path = path
+        self.path, self.settings = path, dict(settings)
         self._file = RowFile(path, is_row=_is_row, is_done=lambda row: row.get("error") is None, what=_WHAT)
-        head = {"format": FORMAT, "settings": dict(settings)}
         try:
-            if self._file.rows:
-                _compare(path, self._file.rows[0], head)
-            else:
-                self._file.append([head])
+            for row in self._file.rows:
+                _compare(path, row["settings"], self.settings)
         except BaseException:
             self._file.close()
             raise
-        self.done = {row["id"] for row in self._file.rows[1:]}
+        self.done = {row["id"] for row in self._file.rows}
 
     def append(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Write rows with `id` and either `caption` or `error`; they are on disk when this returns."""
-        self._file.append(rows)
-        self.done |= {row["id"] for row in rows if "caption" in row}
+        """Write rows with `id` and either `answer` or `error`; they are on disk when this returns."""
+        self._file.append([{**row, "settings": self.settings} for row in rows])
+        self.done |= {row["id"] for row in rows if "answer" in row}
 
     def close(self) -> None:
         self._file.close()
@@ -68,28 +65,26 @@ class Captions:
 def read_captions(path: Path) -> Captions:
     """
     Raises:
-        ValueError: If the file holds something else, or no settings.
+        ValueError: If the file holds no captions, something else, or captions of several settings.
         OSError: If it cannot be read.
     """
     rows, _ = read_rows(path, is_row=_is_row, what=_WHAT)
     if not rows:
         raise ValueError(f"{path}: is empty, expected captions")
-    head, *rest = rows
-    texts = {row["id"]: row["caption"] for row in rest if "caption" in row}
-    errors = {row["id"]: str(row["error"]) for row in rest if row["id"] not in texts}
-    return Captions(head["settings"], texts, errors)
+    settings = rows[0]["settings"]
+    for row in rows:
+        _compare(path, row["settings"], settings)
+    texts = {row["id"]: row["answer"] for row in rows if "answer" in row}
+    errors = {row["id"]: str(row["error"]) for row in rows if row["id"] not in texts}
+    return Captions(settings, texts, errors)
 
 
-def _is_row(number: int, row: dict[str, Any]) -> bool:
-    if number == 1:
-        return isinstance(row.get("settings"), dict)
-    return isinstance(row.get("id"), str) and (isinstance(row.get("caption"), str) or "error" in row)
+def _is_row(row: dict[str, Any]) -> bool:
+    named = isinstance(row.get("id"), str) and isinstance(row.get("settings"), dict)
+    return named and (isinstance(row.get("answer"), str) or row.get("error") is not None)
 
 
-def _compare(path: Path, found: Mapping[str, Any], head: Mapping[str, Any]) -> None:
-    if found.get("format") != FORMAT:
-        raise ValueError(f"{path}: is of format {found.get('format')!r}, expected {FORMAT}; choose another folder")
-    there, now = found["settings"], head["settings"]
+def _compare(path: Path, there: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     for name in dict.fromkeys([*now, *there]):
         if there.get(name) != now.get(name):
             raise ValueError(
@@ -98,4 +93,4 @@ def _compare(path: Path, found: Mapping[str, Any], head: Mapping[str, Any]) -> N
             )
 
 
-__all__ = ["FORMAT", "CaptionFile", "Captions", "read_captions"]
+__all__ = ["CaptionFile", "Captions", "read_captions"]

@@ -173,11 +173,14 @@ class _Batch:
         self._embeds: dict[tuple[str, ...], Tensor] = {}
 
     def rows(self, ids: Sequence[str], cell: Cell) -> list[dict[str, Any]]:
-        """The rows of samples, in order, with `caption` or `error`."""
+        """The rows of samples, in order, with `answer` or `error`."""
         readable = [one for one in ids if one in self.media]
         found: dict[str, Answer | Exception] = dict(self.errors)
         found.update(zip(readable, each_or_its_error(readable, lambda some: self._answers(some, cell))))
-        return [{"id": one, "group": self.groups[one], **_outcome(found[one])} for one in ids]
+        return [
+            {"id": one, "group": self.groups[one], "question": self.asked.question, **_outcome(found[one])}
+            for one in ids
+        ]
 
     def _answers(self, ids: Sequence[str], cell: Cell) -> list[Answer]:
         asked = self.asked
@@ -205,12 +208,12 @@ class _Batch:
 
 def _outcome(found: Answer | Exception) -> dict[str, str]:
     if isinstance(found, Answer):
-        return {"caption": found.text}
+        return {"answer": found.text}
     return {"error": " ".join(str(found).split()) or type(found).__name__}
 
 
 def _own_settings(cell: Cell) -> dict[str, Any]:
-    return {"alignment": cell.alignment, "alpha": cell.alpha, "k": cell.top_k, "patches": cell.patches}
+    return {"alignment": cell.alignment, "alpha": cell.alpha, "k": cell.top_k, "mode": cell.patches}
 
 
 def _shared_settings(samples: Samples, answering: AnsweringModel, asked: Asked) -> dict[str, Any]:

@@ -18,7 +18,7 @@ class RowFile:
 
     Args:
         path: The file; it and its folder are made where they are missing.
-        is_row: Whether a JSON object on a line of the file (numbered from 1) belongs there.
+        is_row: Whether a JSON object belongs there.
         is_done: Whether a row stays.
         what: What a line should be, for messages: "answer of this command".
 
@@ -34,7 +34,7 @@ class RowFile:
         self,
         path: Path,
         *,
-        is_row: Callable[[int, dict[str, Any]], bool],
+        is_row: Callable[[dict[str, Any]], bool],
         is_done: Callable[[dict[str, Any]], bool],
         what: str,
     ) -> None:
@@ -69,9 +69,7 @@ class RowFile:
         self._file = replacement
 
 
-def read_rows(
-    path: Path, *, is_row: Callable[[int, dict[str, Any]], bool], what: str
-) -> tuple[list[dict[str, Any]], bool]:
+def read_rows(path: Path, *, is_row: Callable[[dict[str, Any]], bool], what: str) -> tuple[list[dict[str, Any]], bool]:
     """
     The rows of a file, and whether its last line is torn; that line is left out.
 
@@ -88,7 +86,7 @@ def read_rows(
             row = json.loads(line)
         except (ValueError, RecursionError):
             row = None
-        if not isinstance(row, dict) or not is_row(number, row):
+        if not isinstance(row, dict) or not is_row(row):
             raise ValueError(f"{path}: line {number} is no {what}; choose another file")
         rows.append(row)
     return rows, bool(torn)

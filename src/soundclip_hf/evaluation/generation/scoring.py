@@ -98,7 +98,6 @@ class CaptionScoring:
         scores = self._scores(ids, [captions.texts[one] for one in ids])
         config = {
             **{name: value for name, value in settings.items() if name not in _ELSEWHERE},
-            "cell": path.stem,
             "reference": self.reference,
             "references_used": self.references_used,
             "references_hash": sha256("\n".join(self.references).encode()).hexdigest()[:16],
