@@ -9,7 +9,7 @@ import torch
 from locks import describe_environment
 from transformers.utils import logging as transformers_logging
 
-pytest_plugins = ["golden_table"]
+pytest_plugins = ["golden_table", "hub_fixtures"]
 
 # Marks of transformers' own tests, which come from its sdist.
 _TRANSFORMERS_MARKS = (

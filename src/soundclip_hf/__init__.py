@@ -17,6 +17,7 @@ if not _is_command:
     from .modeling.modeling_soundllava import SoundLlava, SoundLlavaForConditionalGeneration
     from .modeling.processing_soundclip import SoundClipProcessor
     from .modeling.processing_soundllava import SoundLlavaProcessor
+    from .publishing import model_push as _model_push  # noqa: F401  (`push_to_hub` of the models)
 
 __version__ = "0.1.0"
 

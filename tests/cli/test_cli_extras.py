@@ -31,6 +31,9 @@ CASES = {
     "convert": [(["whisper", "{}/whisper/model.safetensors", "{}/out/ears"], WORKS)],
     "env": [([], WORKS)],
     "audit": [(["--limit", "2", "--max-new-tokens", "2", "--out", "{}/out/a.json"], WORKS)],
+    "push": [
+        (["{}/whisper", "me/it"], "{}/whisper: is a 'whisper' model; a SoundLlava, an adapter or a SoundClip is pushed")
+    ],
     "align": [
         (PAIR, TRAIN),
         ([*PAIR, "--grid", "loss"], TRAIN),

@@ -31,12 +31,6 @@ def attempt(function):
 
 
 @pytest.fixture
-def hub(tmp_path):
-    with serve() as hub:
-        yield hub
-
-
-@pytest.fixture
 def folder(tmp_path):
     return tmp_path / "out"
 

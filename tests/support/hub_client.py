@@ -40,12 +40,20 @@ for line in sys.stdin:
 
 
 def client(
-    hub_url: str, home: Path, code: str, *arguments: object, token: str | None = "hf_alice", xet: bool = False
+    hub_url: str,
+    home: Path,
+    code: str,
+    *arguments: object,
+    token: str | None = "hf_alice",
+    xet: bool = False,
+    offline: bool = False,
 ) -> Any:
     """Run `code` with a Hub and a home of its own; what it prints last is JSON, and the result."""
     environment = {**os.environ, "HF_ENDPOINT": hub_url, "HF_HOME": str(home), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     for name in ("HF_HUB_OFFLINE", "HF_TOKEN", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_XET"):
         environment.pop(name, None)
+    if offline:
+        environment["HF_HUB_OFFLINE"] = "1"
     if token is not None:
         environment["HF_TOKEN"] = token
     if not xet:

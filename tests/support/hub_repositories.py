@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,9 @@ class Hub:
         part: Larger uploads go in parts of this size.
         break_after: Answer this many uploads, then 500; None never.
         xet: Folder of a store that takes uploads in chunks; None offers none.
+        cut: (number, moment): the connection is cut at this request from now on, counted from 1, "before" it is
+            handled or "after", so that its answer is lost; None once that is done, and never.
+        together: Commits wait here for each other, so that none sees the others'.
     """
 
     revisions: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -103,6 +107,8 @@ class Hub:
     part: int = 5_000_000
     break_after: int | None = None
     xet: Path | None = None
+    cut: tuple[int, str] | None = None
+    together: threading.Barrier | None = None
     url: str = ""
     counter: Any = field(default_factory=lambda: itertools.count())
 
@@ -157,6 +163,19 @@ class Hub:
         if revision not in self.revisions[repo]:
             raise RefusedError(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         return self.revisions[repo][revision]
+
+    def cuts(self) -> str | None:
+        """The moment of this request at which its connection is cut, if it is."""
+        if self.cut is None:
+            return None
+        number, moment = self.cut
+        self.cut = (number - 1, moment) if number > 1 else None
+        return moment if number == 1 else None
+
+    def read_paths(self, repo: str, method: str = "GET") -> list[str]:
+        """The files of a repository that were asked for, in order."""
+        start = f"{repo}/resolve/"
+        return [path.removeprefix(start) for asked, path in self.requests if asked == method and path.startswith(start)]
 
     def upload_mode(self, name: str, size: int) -> str:
         return "lfs" if _is_large(name, size) else "regular"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import re
+import socket
 import threading
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -37,12 +39,36 @@ class _Handler(BaseHTTPRequestHandler):
         bearer = self.headers.get("Authorization", "")
         self.token = bearer.removeprefix("Bearer ") if bearer.startswith("Bearer ") else None
         self.content = self.body()
+        parts = [unquote(part) for part in path.split("/")]
+        if parts[0] == "test":
+            return self.control(parts[1:])
+        with self.lock:
+            cut = self.hub.cuts()
+        if cut == "before":
+            return self.hang_up()
+        if cut == "after":
+            self.wfile = io.BytesIO()
+        if "commit" in parts and self.hub.together is not None:
+            self.hub.together.wait(60)
         try:
             with self.lock:
-                self.route([unquote(part) for part in path.split("/")])
+                self.route(parts)
         except RefusedError as refused:
             headers = {"X-Error-Code": refused.code} if refused.code else {}
             self.send({"error": str(refused)}, {**headers, "X-Error-Message": str(refused)}, refused.status)
+        if cut == "after":
+            self.hang_up()
+
+    def control(self, parts: list[str]) -> None:
+        """`POST /test/cut/3/after` sets `cut`, as a client cannot; `GET /test/cut` says whether it is still to come."""
+        if self.command == "POST":
+            self.hub.cut = (int(parts[1]), parts[2])
+        self.send({"pending": self.hub.cut is not None})
+
+    def hang_up(self) -> None:
+        self.close_connection = True
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815
 
@@ -257,7 +283,8 @@ class _Handler(BaseHTTPRequestHandler):
             elif line["key"] == "lfsFile":
                 files[value["path"]] = Blob(self.uploaded(value["oid"]), large=True)
             elif line["key"] == "deletedFile":
-                del files[value["path"]]
+                if files.pop(value["path"], None) is None:
+                    raise RefusedError(404, "EntryNotFound", "A file with this name doesn't exist")
             elif line["key"] == "deletedFolder":
                 files = {path: blob for path, blob in files.items() if not path.startswith(f"{value['path']}/")}
         if self.query.get("create_pr"):

@@ -16,6 +16,7 @@ from .evaluation.audit import audit
 from .evaluation.reproduce import reproduce
 from .evaluation.tradeoff import tradeoff
 from .index import index
+from .push import push
 from .search import search
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ app.command()(index)
 app.command()(search)
 app.command()(convert)
 app.command(context_settings=SETTINGS_FOLLOW)(align)
+app.command()(push)
 app.add_typer(ave2, name="ave2")
 app.add_typer(evaluate, name="eval")
 app.command()(audit)

@@ -28,8 +28,14 @@ _CLIP_L_336 = {
 }
 
 
+class _PackagedConfig(PreTrainedConfig):
+    @classmethod
+    def register_for_auto_class(cls, auto_class: Any = "AutoConfig") -> None:
+        """Does nothing: the code of this class is a package, and is not copied into the folders of models."""
+
+
 @strict
-class SoundClipConfig(CheckpointNameMixin, PreTrainedConfig):
+class SoundClipConfig(CheckpointNameMixin, _PackagedConfig):
     r"""
     An audio encoder and its alignment to CLIP's token space (sections 3.2, 3.3 and F.2 of the paper).
 
@@ -119,7 +125,7 @@ class SoundClipConfig(CheckpointNameMixin, PreTrainedConfig):
 
 
 @strict
-class SoundLlavaConfig(CheckpointNameMixin, PreTrainedConfig):
+class SoundLlavaConfig(CheckpointNameMixin, _PackagedConfig):
     r"""
     A LLaVA-1.5 or LLaVA-1.6 configuration with a `sound_config`.
 

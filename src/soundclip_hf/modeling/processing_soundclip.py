@@ -9,13 +9,14 @@ from transformers.image_utils import make_flat_list_of_images
 
 from ..media import Clip, MediaError, load_pictures, read_clip
 from .checkpoint_names import CheckpointNameMixin
+from .checkpoints.pushing import ProcessorPushMixin
 from .configuration_soundclip import SoundClipConfig
 from .prompts.arguments import as_int, check_nested_arguments
 from .slots.pairing import is_sound
 from .sound_inputs import sound_inputs
 
 
-class SoundClipProcessor(CheckpointNameMixin, ProcessorMixin):
+class SoundClipProcessor(ProcessorPushMixin, CheckpointNameMixin, ProcessorMixin):
     r"""
     A CLIP image processor and the feature extractor of an audio encoder. `from_pretrained` also reads the processor of
     a SoundLlava or of an adapter.

@@ -10,6 +10,7 @@ from transformers.processing_utils import MultiModalData
 from ..media import load_pictures
 from .checkpoint_names import CheckpointNameMixin
 from .checkpoints.llava_parts import parts_of_llava
+from .checkpoints.pushing import ProcessorPushMixin
 from .configuration_soundclip import BudgetScope, PatchMode, SelectStrategy, SoundClipConfig, SoundLlavaConfig
 from .prompts.arguments import (
     check_call_arguments,
@@ -33,7 +34,7 @@ from .slots.verification import check_truncation
 from .sound_inputs import sound_inputs
 
 
-class SoundLlavaProcessor(CheckpointNameMixin, ProcessorMixin):
+class SoundLlavaProcessor(ProcessorPushMixin, CheckpointNameMixin, ProcessorMixin):
     r"""
     LLaVA's processor with a feature extractor for sound. It determines how many tokens each visual slot takes.
 

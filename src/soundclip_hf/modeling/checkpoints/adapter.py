@@ -1,17 +1,19 @@
 """Adapter repositories: megabytes of ears for a LLaVA that is loaded by id and revision; every loading is strict."""
 
 import copy
+import json
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedConfig
 from transformers.quantizers import AutoQuantizationConfig
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
 
-from ...files import replacing
+from ...files import replacing, write_text
 from ..checkpoint_files import checkpoint_files, read_shapes
 from ..configuration_soundclip import SoundLlavaConfig
 from .adapter_parts import (
@@ -28,20 +30,30 @@ from .adapter_parts import (
     settle_dtypes,
     sound_llava_config,
 )
+from .base_sample import Sample, is_unchanged, take_sample
 from .fingerprint import fingerprint
 from .loading import LoadRequest, StrictLoadingMixin
+from .pushing import ModelPushMixin, take_push_options
 from .sizes import Filling, check_sizes
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo
 
 # What a quantiser must leave alone: our parts, and LLaVA's small ones, whose values the fingerprint reads. Patterns
 # match from the start of a module's name, which begins with "model." in SoundLlavaForConditionalGeneration.
 _SPARED = ("audio_projection", "audio_tower", "multi_modal_projector", "vision_tower")
 NOT_QUANTIZED = ["lm_head", *_SPARED, *(f"model.{part}" for part in _SPARED)]
 
+_PREFIXES = tuple(f"{part}." for part in EARS)
+
 logger = logging.getLogger("transformers.soundclip_hf.adapter")
 
 
-class AdapterLoadingMixin(StrictLoadingMixin):
+class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
     """`from_pretrained` and `save_pretrained` for adapter, full and stock LLaVA repositories."""
+
+    # Of the base model that was loaded: whether it needs to be pushed beside the ears.
+    _base_sample: Sample | None = None
 
     @classmethod
     def from_pretrained(
@@ -104,40 +116,116 @@ class AdapterLoadingMixin(StrictLoadingMixin):
             _warn_of_fresh_ears(config, source)
         backbone.audio_tower.requires_grad_(False)
         if adapter_file is not None or not loaded_own:
+            model._base_sample = take_sample(model)
             info["missing_keys"] = {key for key in info["missing_keys"] if not is_of_ears(key)}
         return model, info
 
     def save_pretrained(
-        self, save_directory: str | os.PathLike, *args: Any, adapter_only: bool = False, **kwargs: Any
+        self,
+        save_directory: str | os.PathLike,
+        is_main_process: bool = True,
+        state_dict: dict[str, Any] | None = None,
+        push_to_hub: bool = False,
+        *,
+        adapter_only: bool | None = None,
+        **kwargs: Any,
     ) -> None:
         """
-        Save the whole model, or with `adapter_only=True` its ears alone.
+        Save the whole model, or its ears alone as an adapter.
 
         An adapter holds `audio_projection`, and `audio_tower` unless `config.audio_encoder_name_or_path` says where
-        that comes from; base and encoder are named in `config.json`. The file is written under a temporary name first.
+        that comes from and it is frozen; base and encoder are named in `config.json`. The file is written under a
+        temporary name first.
+
+        Args:
+            is_main_process, state_dict: As in transformers; a trainer passes them.
+            push_to_hub: Publish what was saved, as [`push_to_hub`] does, whose arguments are taken too.
+            adapter_only: None saves an adapter if the configuration names the base model and only ears are being
+                trained (`requires_grad`), as in the checkpoints of a `Trainer` over a frozen base; otherwise the whole
+                model. Such an adapter comes with an index, from which `Trainer` resumes.
+            **kwargs: As in transformers.
 
         Raises:
             ValueError: With `adapter_only`, if the configuration does not name the base model.
         """
-        if not adapter_only:
-            super().save_pretrained(save_directory, *args, **kwargs)
+        trains_ears_only = adapter_only is None and _trains_ears_only(self)
+        if not (adapter_only or trains_ears_only):
+            super().save_pretrained(save_directory, is_main_process, state_dict, push_to_hub, **kwargs)
             return
+        if not is_main_process:
+            return
+        options = take_push_options(kwargs)
+        self._save_adapter(Path(save_directory), state_dict, with_index=trains_ears_only)
+        if push_to_hub:
+            self._publish(save_directory, **options)
+
+    def push_to_hub(self, repo_id: str, *, adapter_only: bool | None = None, **kwargs: Any) -> "CommitInfo":
+        """
+        Publish the model, or its ears alone as an adapter, in one commit; see [`ModelPushMixin.push_to_hub`].
+
+        Args:
+            repo_id: `org/name`, or a name in your own namespace; the repository is made if there is none.
+            adapter_only: None publishes an adapter if `save_pretrained` would save one, or if the weights of the base
+                model are those that were loaded; otherwise the whole model.
+            **kwargs: `private`, `token`, `revision`, `commit_message`, `create_pr`, `tags`, `license`, and those of
+                `save_pretrained`.
+        """
+        if adapter_only is None and self.config.base_model_name_or_path is not None:
+            adapter_only = is_unchanged(self, self._base_sample) or None
+        return super().push_to_hub(repo_id, adapter_only=adapter_only, **kwargs)
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        """As in torch; an adapter's file is taken too, with `strict=False`: its names begin below the base model."""
+        if _backbone(self) is not self and state_dict and all(key.startswith(_PREFIXES) for key in state_dict):
+            state_dict = {f"model.{key}": value for key, value in state_dict.items()}
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
+
+    def _save_adapter(self, folder: Path, state_dict: dict[str, Any] | None, with_index: bool) -> None:
         config: SoundLlavaConfig = copy.deepcopy(self.config)
         if config.base_model_name_or_path is None:
             raise ValueError(
                 "adapter_only=True needs config.base_model_name_or_path: set it to the id or folder of the LLaVA that "
                 "the adapter belongs to (and config.base_model_revision to a commit hash)."
             )
-        folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         backbone = _backbone(self)
-        config.vision_fingerprint = fingerprint(backbone.vision_tower, config.vision_feature_layer)
+        if _trained_tower(backbone):
+            config.audio_encoder_name_or_path = config.audio_encoder_revision = None
+        if state_dict is None or config.vision_fingerprint is None:
+            config.vision_fingerprint = fingerprint(backbone.vision_tower, config.vision_feature_layer)
         config.architectures = [type(self).__name__]
         config.dtype = getattr(self, "dtype", None)
-        tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in adapter_tensors(backbone, config).items()}
+        own = adapter_tensors(backbone, config)
+        prefix = "" if backbone is self else "model."
+        if state_dict is not None:  # gathered from several devices
+            own = {key: state_dict.get(prefix + key, tensor) for key, tensor in own.items()}
+        tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in own.items()}
         with replacing(folder / ADAPTER_NAME) as partial:
             save_file(tensors, partial, metadata={"format": "pt"})
             config.save_pretrained(folder)
+        if with_index:
+            # `Trainer` resumes from model.safetensors or from such an index. Without "metadata", other loaders refuse
+            # it: the base model is not here.
+            index = {"weight_map": {prefix + key: ADAPTER_NAME for key in sorted(tensors)}}
+            write_text(folder / SAFE_WEIGHTS_INDEX_NAME, json.dumps(index, indent=2) + "\n")
+        else:
+            (folder / SAFE_WEIGHTS_INDEX_NAME).unlink(missing_ok=True)
+
+
+def _trained_tower(backbone: Any) -> bool:
+    """Whether weights of the audio encoder's own repository are being trained."""
+    fresh = backbone.audio_tower._may_be_fresh
+    return any(
+        parameter.requires_grad and name.rpartition(".")[2] not in fresh
+        for name, parameter in backbone.audio_tower.named_parameters()
+    )
+
+
+def _trains_ears_only(model: Any) -> bool:
+    if model.config.base_model_name_or_path is None or getattr(model, "_hf_peft_config_loaded", False):
+        return False
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return bool(trained) and all(map(is_of_ears, trained))
 
 
 def _spare_small_parts(quantization_config: Any) -> Any:

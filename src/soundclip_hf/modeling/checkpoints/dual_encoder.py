@@ -23,6 +23,7 @@ from .adapter_parts import (
 )
 from .loading import LoadRequest, StrictLoadingMixin, overridden
 from .partial_checkpoint import read_modules
+from .pushing import ModelPushMixin
 from .sizes import Filling, check_sizes
 
 # Computed from the configuration where a checkpoint, such as a SoundLlava's, has none.
@@ -31,7 +32,7 @@ _FROM_CONFIG = {"logit_scale"}
 _WHOLE_CHECKPOINTS_ONLY = {"key_mapping", "quantization_config"}
 
 
-class DualEncoderLoadingMixin(StrictLoadingMixin):
+class DualEncoderLoadingMixin(StrictLoadingMixin, ModelPushMixin):
     """`from_pretrained` for repositories of three kinds; see there."""
 
     @classmethod

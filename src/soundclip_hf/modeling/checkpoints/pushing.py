@@ -1,0 +1,207 @@
+"""`push_to_hub` of models and processors: what `save_pretrained` writes is published as a folder, in one commit.
+
+What a card says of a model needs more than this folder may import. `soundclip_hf.publishing`, which is above it,
+registers its functions here when it is imported; `import soundclip_hf` does.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from .loading import ModelBase
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo
+    from transformers import ProcessorMixin as ProcessorBase
+else:
+    ProcessorBase = object
+
+# "model" and "processor" -> a function of a folder, a repository and options.
+_PUBLISHERS: dict[str, Callable[..., Any]] = {}
+# Arguments of `push_to_hub` that `save_pretrained(push_to_hub=True)` takes too.
+_PUSH_ARGUMENTS = {
+    *("repo_id", "commit_message", "commit_description", "private", "token", "revision", "create_pr", "tags"),
+    "license",
+}
+
+
+def register_publisher(**functions: Callable[..., Any]) -> None:
+    """Set the functions that publish a "model" and a "processor"."""
+    _PUBLISHERS.update(functions)
+
+
+def publish(kind: str, folder: str | os.PathLike, repo_id: str, **options: Any) -> "CommitInfo":
+    """
+    Publish a folder.
+
+    Args:
+        kind: "model" or "processor".
+        repo_id: `org/name`, or a name in the user's own namespace.
+        **options: Of `publishing.model_push`, where None stands for a default.
+
+    Returns:
+        The commit that the repository is at.
+    """
+    from huggingface_hub import CommitInfo
+
+    options = {name: value for name, value in options.items() if value is not None}
+    pushed = _PUBLISHERS[kind](folder, repo_id, **options)
+    if pushed.info is not None:
+        return pushed.info
+    return CommitInfo(
+        commit_url=f"{pushed.url}/commit/{pushed.commit}",
+        commit_message="",
+        commit_description="",
+        oid=pushed.commit,
+    )
+
+
+def take_push_options(keywords: dict[str, Any]) -> dict[str, Any]:
+    """Remove the arguments of `push_to_hub` from those of `save_pretrained`; returns those that were given."""
+    return {name: keywords.pop(name) for name in _PUSH_ARGUMENTS if name in keywords}
+
+
+class ModelPushMixin(ModelBase):
+    """`push_to_hub` of a model, with a card that says how to load it."""
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: Any = "AutoModel") -> None:
+        """Does nothing: the code of this class is a package, and is not copied into the folders of models."""
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike,
+        is_main_process: bool = True,
+        state_dict: dict[str, Any] | None = None,
+        push_to_hub: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """As in transformers; with `push_to_hub=True`, what was saved is published as by `push_to_hub`."""
+        if getattr(self, "_hf_peft_config_loaded", False):  # then only PEFT's adapter is saved, which is not ours
+            super().save_pretrained(save_directory, is_main_process, state_dict, push_to_hub, **kwargs)
+            return
+        options = take_push_options(kwargs)
+        super().save_pretrained(save_directory, is_main_process, state_dict, **kwargs)
+        if push_to_hub and is_main_process:
+            self._publish(save_directory, **options)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str | None = None,
+        commit_description: str | None = None,
+        private: bool | None = None,
+        token: bool | str | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        max_shard_size: int | str | None = "50GB",
+        tags: Sequence[str] | str | None = None,
+        license: str | None = None,  # noqa: A002  (huggingface_hub's name)
+        **kwargs: Any,
+    ) -> "CommitInfo":
+        """
+        Publish the model in one commit. Weights of another form that the repository holds are removed in the same
+        commit; its card is written anew, unless it was written by hand. Push the processor, too.
+
+        Args:
+            repo_id: `org/name`, or a name in your own namespace; the repository is made if there is none.
+            commit_message, commit_description: Of the commit.
+            private: True or False changes who sees the repository; None leaves it, and makes a new one public.
+            token: One that may write; None takes that of `hf auth login`.
+            revision: Branch; made if there is none.
+            create_pr: Open a pull request in place of changing the branch.
+            max_shard_size: Of a whole model.
+            tags: Of the card.
+            license: Of what is published, as the Hub spells it. Needed where the weights of the audio encoder or the
+                base model may not be used commercially.
+            **kwargs: Of `save_pretrained`, such as `adapter_only`.
+
+        Raises:
+            ValueError: If a licence has to be stated, or an adapter names a base model or an encoder that is a folder
+                of this machine.
+            HubConflictError: If another push to the branch came first.
+            HubAccessError: If the Hub refuses or cannot be reached; what was there before is shown still.
+        """
+        options: dict[str, Any] = {
+            "commit_message": commit_message,
+            "commit_description": commit_description,
+            "private": private,
+            "token": token,
+            "revision": revision,
+            "create_pr": create_pr,
+            "tags": [tags] if isinstance(tags, str) else [*(tags or ())],
+        }
+        if getattr(self, "_hf_peft_config_loaded", False):
+            return super().push_to_hub(repo_id, max_shard_size=max_shard_size, **options)
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder, max_shard_size=max_shard_size, **kwargs)
+            return self._publish(folder, repo_id, license=license, **options)
+
+    def _publish(self, folder: str | os.PathLike, repo_id: str | None = None, **options: Any) -> "CommitInfo":
+        renamed = {
+            "message": options.pop("commit_message", None),
+            "description": options.pop("commit_description", None),
+        }
+        tags = list(dict.fromkeys([*(getattr(self, "model_tags", None) or ()), *(options.pop("tags", None) or ())]))
+        name = repo_id or Path(folder).name
+        return publish("model", folder, name, **options, **renamed, tags=tags, needs_processor=False)
+
+
+class ProcessorPushMixin(ProcessorBase):
+    """`push_to_hub` of a processor, which leaves the card of its repository as it is."""
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: Any = "AutoProcessor") -> None:
+        """Does nothing: the code of this class is a package, and is not copied into the folders of models."""
+
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> Any:
+        """As in transformers; with `push_to_hub=True`, the processor is then published as by `push_to_hub`."""
+        options = take_push_options(kwargs)
+        written = super().save_pretrained(save_directory, **kwargs)
+        if push_to_hub:
+            repo_id = options.pop("repo_id", None) or Path(save_directory).name
+            for name in ("tags", "license"):
+                options.pop(name, None)
+            self.push_to_hub(repo_id, **options)
+        return written
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str | None = None,
+        commit_description: str | None = None,
+        private: bool | None = None,
+        token: bool | str | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        max_shard_size: int | str | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> "CommitInfo":
+        """
+        Publish the processor in one commit, beside the model of the repository.
+
+        Args:
+            max_shard_size, tags: Of models; accepted, as by other processors of transformers, and not used.
+
+        The other arguments are those of a model's `push_to_hub`.
+        """
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return publish(
+                "processor",
+                folder,
+                repo_id,
+                message=commit_message,
+                description=commit_description,
+                private=private,
+                token=token,
+                revision=revision,
+                create_pr=create_pr,
+            )
+
+
+__all__ = ["ModelPushMixin", "ProcessorPushMixin", "publish", "register_publisher", "take_push_options"]

@@ -1,0 +1,153 @@
+"""What a folder with a model holds that belongs on the Hub; a folder that could not be loaded from there is refused."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from transformers import AutoConfig
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+
+from ..evaluation.results import EvalResult
+from ..modeling.checkpoint_files import Shapes, build_on_meta, read_shapes, read_weight_map
+from ..modeling.checkpoints.adapter_parts import ADAPTER_NAME, adapter_tensors, is_of_ears, named
+from ..modeling.configuration_soundclip import SoundClipConfig, SoundLlavaConfig
+from ..modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
+
+Form = Literal["adapter", "full", "dual encoder"]
+CONFIG_NAME, PROCESSOR_NAME, CARD_NAME = "config.json", "processor_config.json", "README.md"
+# Besides weights, configuration, card and results. Anything else, such as an optimizer's state, stays on this machine.
+_PUBLISHED = re.compile(
+    r"generation_config\.json|processor_config\.json|preprocessor_config\.json|chat_template\.(jinja|json)"
+    r"|chat_templates/[^/]+\.jinja|tokenizer\.(json|model)|tokenizer_config\.json|special_tokens_map\.json"
+    r"|added_tokens\.json|vocab\.(json|txt)|merges\.txt|curve\.png"
+)
+# Files that loading could take for the weights.
+_WEIGHTS = re.compile(
+    r"(soundclip_adapter|model|pytorch_model)([.-][\w.-]+)?\.(safetensors|bin)(\.index\.json)?"
+    r"|(soundclip_adapter|model|pytorch_model)[\w.-]*\.index\.json|tf_model\.h5|flax_model\.msgpack"
+)
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """
+    Attributes:
+        form: "adapter" completes a base model; "full" is a whole SoundLlava, "dual encoder" a SoundClip.
+        config: What config.json says.
+        weights: Files with tensors, and their index, by name.
+        others: Processor, tokenizer, templates, curve, by path below the folder.
+        results: Measurements, by the name of their file.
+        shapes: Of the tensors.
+        readme: Text of the folder's README.md.
+    """
+
+    root: Path
+    form: Form
+    config: Any
+    weights: Mapping[str, Path]
+    others: Mapping[str, Path]
+    results: Mapping[str, EvalResult]
+    shapes: Shapes
+    readme: str | None
+
+    @property
+    def sound_config(self) -> SoundClipConfig:
+        return self.config if isinstance(self.config, SoundClipConfig) else self.config.sound_config
+
+
+def read_model_folder(folder: str | Path) -> ModelFolder:
+    """
+    Read what `save_pretrained`, `soundclip align` or a trainer has written.
+
+    Raises:
+        ValueError: The folder has no model of this package, or its weights are incomplete, unreadable, or do not fit
+            config.json; or a result in it is of a later format.
+    """
+    root = Path(folder)
+    if not (root / CONFIG_NAME).is_file():
+        what = "has no config.json: give the folder of a model" if root.is_dir() else "no such folder"
+        raise ValueError(f"{root}: {what}")
+    config = AutoConfig.from_pretrained(root)
+    if not isinstance(config, SoundLlavaConfig | SoundClipConfig):
+        raise ValueError(f"{root}: is a {config.model_type!r} model; a SoundLlava, an adapter or a SoundClip is pushed")
+    form, weights = _weights(root, config)
+    shapes = read_shapes(str(path) for name, path in weights.items() if name.endswith(".safetensors"))
+    _check(root, form, config, shapes)
+    below = [path for path in [*root.glob("*"), *root.glob("chat_templates/*")] if path.is_file()]
+    others = {name: path for path in below if _PUBLISHED.fullmatch(name := path.relative_to(root).as_posix())}
+    results = {path.name: EvalResult.load(path) for path in sorted(root.glob("*.json")) if _is_result(path)}
+    readme = root / CARD_NAME
+    text = readme.read_text(encoding="utf-8") if readme.is_file() else None
+    return ModelFolder(root, form, config, weights, others, results, shapes, text)
+
+
+def is_weights(path: str) -> bool:
+    """Whether a file of a repository could be taken for the weights of a model."""
+    return _WEIGHTS.fullmatch(path) is not None
+
+
+def read_processor_folder(folder: str | Path) -> dict[str, Path]:
+    """The files of a processor that was saved, by path below the folder."""
+    root = Path(folder)
+    return {
+        name: path
+        for path in [*root.glob("*"), *root.glob("chat_templates/*")]
+        if path.is_file() and _PUBLISHED.fullmatch(name := path.relative_to(root).as_posix())
+    }
+
+
+def _weights(root: Path, config: Any) -> tuple[Form, dict[str, Path]]:
+    adapter, whole, index = (root / name for name in (ADAPTER_NAME, SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME))
+    if isinstance(config, SoundLlavaConfig) and adapter.is_file():
+        return "adapter", {adapter.name: adapter}
+    form: Form = "full" if isinstance(config, SoundLlavaConfig) else "dual encoder"
+    if whole.is_file() and index.is_file():
+        raise ValueError(
+            f"{root}: holds both {whole.name} and {index.name}, from two different savings; remove the older one"
+        )
+    if whole.is_file():
+        return form, {whole.name: whole}
+    if not index.is_file():
+        raise ValueError(f"{root}: has no weights: neither {ADAPTER_NAME} nor {whole.name} nor {index.name}")
+    names = sorted(set(read_weight_map(index).values()))
+    missing = [name for name in names if not (root / name).is_file()]
+    if missing:
+        raise ValueError(f"{root}: {missing[0]} is missing, which {index.name} names; save the model again")
+    return form, {index.name: index, **{name: root / name for name in names}}
+
+
+def _check(root: Path, form: Form, config: Any, shapes: Shapes) -> None:
+    if form != "adapter":
+        if not any(map(is_of_ears, shapes)):
+            raise ValueError(f"{root}: its weights hold no audio encoder and no projector; save the model again")
+        return
+    model = build_on_meta(SoundLlavaForConditionalGeneration, config)
+    expected = {key: tuple(value.shape) for key, value in adapter_tensors(model.model, config).items()}
+    different = {key for key in expected.keys() | shapes.keys() if expected.get(key) != shapes.get(key)}
+    if different:
+        raise ValueError(
+            f"{root / ADAPTER_NAME}: does not fit config.json ({named(different)}); save the adapter again"
+        )
+
+
+def _is_result(path: Path) -> bool:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and {"task", "metrics", "error_bars"} <= values.keys()
+
+
+__all__ = [
+    "CARD_NAME",
+    "CONFIG_NAME",
+    "PROCESSOR_NAME",
+    "Form",
+    "ModelFolder",
+    "is_weights",
+    "read_model_folder",
+    "read_processor_folder",
+]
