@@ -60,7 +60,9 @@ def _of_hearing(rows: Sequence[Mapping[str, Any]], tolerance: float) -> list[Fau
     if not silent and not swapped:
         if not none:
             where = (
-                "the model ignores them" if _in_inputs(rows) else "its tensors are missing from what the model is given"
+                "its features are among the inputs, and the model ignores them"
+                if _in_inputs(rows)
+                else "its tensors are missing from what the model is given"
             )
             return [
                 Fault(
