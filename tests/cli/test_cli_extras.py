@@ -54,6 +54,9 @@ CASES = {
             "installed: pip install 'soundclip-hf[eval]'",
         ),
     ],
+    "eval geometry": [
+        (["--data", "synthetic", "--limit", "8", "--folds", "2", "--out", "{}/out/g.json"], WORKS),
+    ],
     "eval suite": [(["--config", "{}/suite.yaml", "--out", "{}/results"], WORKS)],
     "eval report": [(["{}/results"], WORKS)],
     "reproduce table1": [

@@ -87,6 +87,7 @@ OWN_TEXT = {
     "--repeats": "of the bootstrap, or of the draws",
     "--revision": "of a model, or the branch to push to",
     "--seed": "another draw",
+    "--temperature": "of sampling, or of a bound",
     "--title": "of a card, or of a page",
     "--top-k": "patches, or matches",
 }

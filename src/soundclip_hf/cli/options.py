@@ -83,15 +83,14 @@ TableArgument = Annotated[
 MediaOption = Annotated[
     Path | None, typer.Option("--media", help="Folder of the clips, which are named <sample_id>.mp4.")
 ]
-DataOption = Annotated[
-    str,
-    typer.Option(
-        "--data",
-        help="What to measure on: synthetic, a folder of clips, a table (.jsonl, .parquet), a folder of shards, or a "
-        "data set on the Hub.",
-        show_default=False,
-    ),
-]
+_DATA = typer.Option(
+    "--data",
+    help="What to measure on: synthetic, a folder of clips, a table (.jsonl, .parquet), a folder of shards, or a data "
+    "set on the Hub.",
+    show_default=False,
+)
+DataOption = Annotated[str, _DATA]
+OptionalDataOption = Annotated[str | None, _DATA]
 SplitOption = Annotated[
     str | None,
     typer.Option("--split", help="Split of --data.  [default: eval, test or validation where there is one, else all]"),
@@ -178,6 +177,7 @@ __all__ = [
     "Modality",
     "ModalityOption",
     "ModelOption",
+    "OptionalDataOption",
     "Patches",
     "RevisionOption",
     "SplitOption",

@@ -80,6 +80,11 @@ class EmbeddedSamples:
         encoded, projected, pictures = (getattr(self, name)[places] for name in _TENSORS)
         return EmbeddedSamples([self.entries[row] for row in rows], encoded, projected, pictures, self.settings)
 
+    def unique_groups(self, seed: int = 0) -> "EmbeddedSamples":
+        """One sample of each group, drawn by `seed`, in the order that they have."""
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed)).tolist()
+        return self.select(sorted({self.entries[row].group: row for row in order}.values()))
+
     def save(self, path: Path) -> None:
         """Write a safetensors file with the three tensors and `entries` (JSON as bytes), completely or not at all."""
         text = json_text([asdict(entry) for entry in self.entries]).encode()

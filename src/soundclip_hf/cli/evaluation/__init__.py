@@ -4,6 +4,7 @@ import typer
 
 from .agreement import agreement
 from .generation import generation
+from .geometry import geometry
 from .judge import judge
 from .retrieval import retrieval
 from .suite import report, suite
@@ -11,6 +12,7 @@ from .suite import report, suite
 evaluate = typer.Typer(help="Measure what a model hears, retrieves and says.", no_args_is_help=True)
 evaluate.command()(retrieval)
 evaluate.command()(generation)
+evaluate.command()(geometry)
 evaluate.command()(judge)
 evaluate.command()(agreement)
 evaluate.command()(suite)

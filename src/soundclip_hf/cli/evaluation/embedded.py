@@ -93,15 +93,36 @@ def embed(
         store.close()
     if failed:
         warn(f"{failed} of {len(chosen)} samples cannot be used; the result is about the {len(samples)} others")
-    config = {key: settings[key] for key in ("encoder", "weights", "dtype", "frame", "frames")}
-    config |= {"unique_video": unique_video, "limit": limit, "failed": failed, "left_out": len(opened.left_out)}
+    lost = {"failed": failed, "left_out": len(opened.left_out)}
+    return _described(samples, opened.revision, {"unique_video": unique_video, "limit": limit, **lost})
+
+
+def kept(cache: Path, *, unique_video: bool, limit: int | None, seed: int) -> Measured:
+    """
+    The samples of a file that an earlier run has made with `--cache`.
+
+    Raises:
+        OSError: If the file cannot be opened.
+        ValueError: If it is another file.
+    """
+    samples = EmbeddedSamples.load(cache)
+    if unique_video:
+        samples = samples.unique_groups(seed)
+    if limit is not None:
+        samples = samples.select(range(min(limit, len(samples))))
+    return _described(samples, None, {"unique_video": unique_video, "limit": limit})
+
+
+def _described(samples: EmbeddedSamples, dataset_revision: str | None, config: dict[str, Any]) -> Measured:
+    settings = samples.settings
     fields = {
         "model": settings["model"],
         "revision": settings["revision"],
-        "dataset": opened.name,
-        "dataset_revision": opened.revision,
+        "dataset": settings["data"],
+        "dataset_revision": dataset_revision,
     }
-    return Measured(samples, fields, config | {"ids_sha256": ids_hash(samples.ids)})
+    made = {key: settings[key] for key in ("encoder", "weights", "dtype", "frame", "frames")}
+    return Measured(samples, fields, {**made, **config, "ids_sha256": ids_hash(samples.ids)})
 
 
 def ids_hash(ids: list[str]) -> str:
@@ -109,4 +130,4 @@ def ids_hash(ids: list[str]) -> str:
     return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
 
 
-__all__ = ["Measured", "check_files", "embed", "ids_hash"]
+__all__ = ["Measured", "check_files", "embed", "ids_hash", "kept"]
