@@ -7,7 +7,7 @@ import pytest
 from matplotlib import rc_context
 from PIL import Image
 
-from soundclip_hf.analysis.plots import draw_tradeoff
+from soundclip_hf.analysis.pictures.tradeoff import draw_tradeoff
 from soundclip_hf.analysis.tradeoff import (
     hypervolume,
     icassp2027_points,

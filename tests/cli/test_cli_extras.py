@@ -69,6 +69,18 @@ CASES = {
             f"soundclip eval judge needs httpx, which is not installed: {DATA}",
         )
     ],
+    "eval overlay": [
+        (
+            ["--out", "{}/out/o.png"],
+            "soundclip eval overlay needs matplotlib, which is not installed: pip install 'soundclip-hf[plots]'",
+        )
+    ],
+    "eval plot": [
+        (
+            ["radar", "{}/judge.json", "--out", "{}/out/r.png"],
+            "soundclip eval plot needs matplotlib, which is not installed: pip install 'soundclip-hf[plots]'",
+        )
+    ],
     "eval agreement": [(["{}/judged.jsonl", "{}/judged.jsonl", "--repeats", "2"], WORKS)],
     "tradeoff": [
         (["--paper", "--task", "dense captioning"], WORKS),

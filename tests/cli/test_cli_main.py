@@ -73,6 +73,7 @@ def test_the_console_script_registers_when_a_model_is_loaded(tmp_path):
 
 # Options that mean something of their own in some commands.
 OWN_TEXT = {
+    "--alignment": "one, or both side by side",
     "--cache": "of answers, or of embeddings",
     "--config": "another example",
     "--data": "what is measured on, or where references are, or of one table of the paper",
@@ -88,7 +89,7 @@ OWN_TEXT = {
     "--revision": "of a model, or the branch to push to",
     "--seed": "another draw",
     "--temperature": "of sampling, or of a bound",
-    "--title": "of a card, or of a page",
+    "--title": "of a card, a page or a picture",
     "--top-k": "patches, or matches",
 }
 

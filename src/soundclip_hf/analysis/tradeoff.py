@@ -137,16 +137,43 @@ class Recommendation:
     measured: tuple[Setting, ...] = ()
 
 
+def measured_values(result: EvalResult, metric: str) -> dict[str, Measured]:
+    """
+    What a result says about a metric, by "raw" and "projected"; a kind that it does not have is left out.
+
+    A result may hold both kinds of embeddings, as `raw_<metric>` and `projected_<metric>` (as `soundclip align` writes
+    them) or as `raw.<metric>` and `projected.<metric>`; or one kind, as `<metric>`, which `config["alignment"]` names.
+
+    Args:
+        metric: Nested names are joined by dots.
+
+    Raises:
+        ValueError: If one kind has two numbers, or a number is not finite.
+    """
+    numbers = result.numbers()
+    found: dict[str, Measured] = {}
+    for alignment in ALIGNMENTS:
+        names = [f"{alignment}_{metric}", f"{alignment}.{metric}"]
+        if result.config.get("alignment") == alignment:
+            names.append(metric)
+        for name in names:
+            if name not in numbers:
+                continue
+            if alignment in found:
+                raise ValueError(f"{result.model}: a result has two numbers for {metric} of {alignment}")
+            if not np.isfinite(numbers[name]):
+                raise ValueError(f"{result.model}: {name} is {numbers[name]}, expected a finite number")
+            found[alignment] = Measured(numbers[name], result.interval(name))
+    return found
+
+
 def read_points(
     results: Iterable[EvalResult],
     retrieval_metric: str = RETRIEVAL_METRIC,
     generation_metric: str = GENERATION_METRIC,
 ) -> list[Point]:
     """
-    Put results together by their `model`.
-
-    A result may hold both kinds of embeddings, as `raw_<metric>` and `projected_<metric>` (as `soundclip align` writes
-    them) or as `raw.<metric>` and `projected.<metric>`; or one kind, as `<metric>`, which `config["alignment"]` names.
+    Put results together by their `model`; [`measured_values`] says how a result names its numbers.
 
     Args:
         results: Of retrieval and of generation, in one file or in several; of the latter only the metric is looked at.
@@ -163,22 +190,13 @@ def read_points(
     found: dict[str, dict[tuple[str, str], Measured]] = {}
     known: set[str] = set()
     for result in results:
-        numbers = result.numbers()
-        known |= set(numbers)
+        known |= set(result.numbers())
         of_model = found.setdefault(result.model, {})
         for metric in (retrieval_metric, generation_metric):
-            for alignment in ALIGNMENTS:
-                names = [f"{alignment}_{metric}", f"{alignment}.{metric}"]
-                if result.config.get("alignment") == alignment:
-                    names.append(metric)
-                for name in names:
-                    if name not in numbers:
-                        continue
-                    if (metric, alignment) in of_model:
-                        raise ValueError(f"{result.model}: two results have {metric} of {alignment}; give one of them")
-                    if not np.isfinite(numbers[name]):
-                        raise ValueError(f"{result.model}: {name} is {numbers[name]}, expected a finite number")
-                    of_model[metric, alignment] = Measured(numbers[name], result.interval(name))
+            for alignment, value in measured_values(result, metric).items():
+                if (metric, alignment) in of_model:
+                    raise ValueError(f"{result.model}: two results have {metric} of {alignment}; give one of them")
+                of_model[metric, alignment] = value
     points = []
     for model, values in found.items():
         missing = [

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...bundled import CLIP
 from ...text_tables import check_writable
 from .. import options
 from ..output import FAILED, UsageError, note, reporting, result, with_progress
@@ -140,13 +139,10 @@ def describe(
 
 
 def _items(sources: Sequence[str], manifest: Path | None, out: Path | None) -> "list[Item]":
-    from .items import Item, items_of_arguments, read_manifest
+    from .items import bundled_item, items_of_arguments, read_manifest
 
     if manifest is None:
-        if not sources:
-            note("no clip given: the bundled one, a car, a clock and a piano, one of which sounds")
-            return [Item(CLIP.name, video=CLIP.name, folder=CLIP.parent)]
-        return items_of_arguments(sources)
+        return items_of_arguments(sources) if sources else [bundled_item()]
     if sources:
         raise UsageError(f"--manifest and {sources[0]}: give files or a manifest, not both")
     if out is not None and out.resolve() == manifest.resolve():

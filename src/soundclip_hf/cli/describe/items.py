@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...bundled import CLIP
 from ...files import expand_user
 from ...media import shown, without_password
 from ...media_kinds import kind_of
 from ...text_tables import json_lines, json_value
-from ..output import CliError, UsageError
+from ..output import CliError, UsageError, note
 
 MEDIA_KEYS = ("video", "image", "audio")
 
@@ -52,6 +53,12 @@ class Item:
         if self.folder is None or "://" in source:
             return source
         return str(self.folder / expand_user(source))
+
+
+def bundled_item() -> Item:
+    """The clip that comes with the package, for a command line without files."""
+    note("no clip given: the bundled one, a car, a clock and a piano, one of which sounds")
+    return Item(CLIP.name, video=CLIP.name, folder=CLIP.parent)
 
 
 def items_of_arguments(sources: Sequence[str]) -> list[Item]:
@@ -158,4 +165,4 @@ def _manifest_item(line: str, folder: Path) -> Item:
     )
 
 
-__all__ = ["Item", "items_of_arguments", "read_manifest"]
+__all__ = ["Item", "bundled_item", "items_of_arguments", "read_manifest"]

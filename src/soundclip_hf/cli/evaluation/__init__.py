@@ -6,6 +6,8 @@ from .agreement import agreement
 from .generation import generation
 from .geometry import geometry
 from .judge import judge
+from .overlay import overlay
+from .plot import plot
 from .retrieval import retrieval
 from .suite import report, suite
 
@@ -15,6 +17,8 @@ evaluate.command()(generation)
 evaluate.command()(geometry)
 evaluate.command()(judge)
 evaluate.command()(agreement)
+evaluate.command(no_args_is_help=False)(overlay)
+evaluate.command()(plot)
 evaluate.command()(suite)
 evaluate.command()(report)
 

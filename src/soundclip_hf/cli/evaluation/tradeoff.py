@@ -98,7 +98,7 @@ def tradeoff(
         # The paper's own numbers stand in its recommendation already.
         advice = None if task is None else recommend(task, found if results else None)
         if plot is not None:
-            from ...analysis.plots import draw_tradeoff
+            from ...analysis.pictures.tradeoff import draw_tradeoff
 
             numbers = plot.with_suffix(".json")
             write_text(numbers, json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False) + "\n")

@@ -8,17 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..extras import require
-from ..files import replacing
-from .regression import mean_band
+from ..regression import mean_band
+from .style import BAND, COLOURS, LARGE, LINE, MARKERS, SMALL, TEXT, check_picture, new_figure, plain, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-# Okabe and Ito's colours without yellow, which is too light for a line; with the markers they stay apart in grey, too.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
-LINE, BAND = "#555555", "#dddddd"
 
 
 def draw_tradeoff(report: Mapping[str, Any], path: str | Path, title: str) -> None:
@@ -33,26 +27,17 @@ def draw_tradeoff(report: Mapping[str, Any], path: str | Path, title: str) -> No
         NotInstalledError: matplotlib is missing.
         ValueError: Another kind of file, or a report without points.
     """
-    target = Path(path)
-    if target.suffix not in (".png", ".svg", ".pdf"):
-        raise ValueError(f"{target}: a picture is a .png, .svg or .pdf file")
-    require("matplotlib", what="drawing the trade-off")
-    from matplotlib.figure import Figure
-
+    target = check_picture(path)
     if not report.get("points"):
         raise ValueError("the report has no points; it is no report of a trade-off")
-    # A figure of its own needs neither a display nor pyplot's global state.
-    figure = Figure(figsize=(8, 9), layout="constrained")
+    figure = new_figure(9, "drawing the trade-off")
     upper, lower = figure.subplots(2, 1)
     _losses(upper, report)
     _settings(lower, report)
     for ax in (upper, lower):
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(color="#eeeeee")
-        ax.set_axisbelow(True)
-    figure.suptitle(title, fontsize=13, wrap=True)
-    with replacing(target) as partial:
-        figure.savefig(partial, dpi=150, format=target.suffix[1:])
+        plain(ax)
+    figure.suptitle(title, fontsize=LARGE, wrap=True)
+    save(figure, target)
 
 
 def _style(number: int) -> tuple[str, str]:
@@ -73,7 +58,7 @@ def _losses(ax: Axes, report: Mapping[str, Any]) -> None:
             xytext=(-9 if right else 9, 6),
             textcoords="offset points",
             ha="right" if right else "left",
-            fontsize=11,
+            fontsize=TEXT,
         )
     if line is not None:
         at = np.linspace(min(x), max(x), 60)
@@ -84,9 +69,9 @@ def _losses(ax: Axes, report: Mapping[str, Any]) -> None:
             ax.fill_between(at, *mean_band(x, y, at), color=BAND, zorder=1, linewidth=0)
         # The band of a few points is far wider than the points; it must not press them together.
         ax.set_ylim(low, high)
-    ax.set_xlabel(f"gain in retrieval, {report['retrieval_metric']} (percentage points)", fontsize=11)
-    ax.set_ylabel(f"loss in generation,\n{report['generation_metric']} (%)", fontsize=11)
-    ax.set_title(_words(line, found, len(points)), fontsize=11, loc="left")
+    ax.set_xlabel(f"gain in retrieval, {report['retrieval_metric']} (percentage points)", fontsize=TEXT)
+    ax.set_ylabel(f"loss in generation,\n{report['generation_metric']} (%)", fontsize=TEXT)
+    ax.set_title(_words(line, found, len(points)), fontsize=TEXT, loc="left")
 
 
 def _words(line: Mapping[str, Any] | None, found: Mapping[str, Any] | None, n: int) -> str:
@@ -127,10 +112,10 @@ def _settings(ax: Axes, report: Mapping[str, Any]) -> None:
         style: dict[str, Any] = {"color": LINE, "linestyle": "--", "linewidth": 1.5, "drawstyle": "steps-pre"}
         ax.plot(*zip(*front), **style, zorder=2, label="Pareto front")
     ax.margins(x=0.08, y=0.12)
-    ax.set_xlabel(f"retrieval, {report['retrieval_metric']} (%)", fontsize=11)
-    ax.set_ylabel(f"generation,\n{report['generation_metric']}", fontsize=11)
-    ax.set_title("raw (hollow) to projected (filled)", fontsize=11, loc="left")
-    ax.legend(loc="upper right", frameon=False, fontsize=10)
+    ax.set_xlabel(f"retrieval, {report['retrieval_metric']} (%)", fontsize=TEXT)
+    ax.set_ylabel(f"generation,\n{report['generation_metric']}", fontsize=TEXT)
+    ax.set_title("raw (hollow) to projected (filled)", fontsize=TEXT, loc="left")
+    ax.legend(loc="upper right", frameon=False, fontsize=SMALL)
 
 
 def _error(measured: Mapping[str, Any]) -> list[list[float]] | None:

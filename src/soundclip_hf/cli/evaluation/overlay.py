@@ -1,0 +1,162 @@
+"""`soundclip eval overlay`: which patches of a frame a sound keeps, as a picture."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...extras import require
+from .. import options
+from ..output import CliError, UsageError, note, reporting, result, with_progress
+
+if TYPE_CHECKING:
+    from ...analysis.pictures.overlay import Overlay
+    from ..describe.items import Item
+    from ..loading import Loaded
+
+# What of a processor's output the vision tower and the sound need; the words are not looked at.
+_MEDIA = ("pixel_values", "image_sizes", "input_features", "input_features_mask", "sound_slots", "sound_budget")
+_QUESTION = "What makes the sound?"
+
+
+class Alignments(StrEnum):
+    raw = "raw"
+    projected = "projected"
+    both = "both"
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return ("raw", "projected") if self is Alignments.both else (self.value,)
+
+
+def overlay(
+    out: Annotated[Path, typer.Option("-o", "--out", help="The .png, .svg or .pdf file to draw into.")],
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="CLIP_OR_IMAGE [SOUND]", help="Files or URLs; a sound follows its picture or clip."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Hub id or folder of a SoundLlava, an adapter or a LLaVA.  [default: the bundled tiny model]"
+        ),
+    ] = None,
+    revision: options.RevisionOption = None,
+    encoder: options.EncoderOption = None,
+    top_k: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="How many patches of a picture to keep beside its sound.  [default: the model's setting]"
+        ),
+    ] = None,
+    alignment: Annotated[
+        Alignments, typer.Option(help="Which of the sound's embeddings choose patches, side by side.")
+    ] = Alignments.both,
+    frame: options.FrameOption = "middle",
+    title: Annotated[str | None, typer.Option(help="Heading of the picture.  [default: none]")] = None,
+    device: options.DeviceOption = "auto",
+    dtype: options.DtypeOption = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights that no checkpoint has.")] = 0,
+    as_json: options.JsonOption = False,
+    debug: options.DebugOption = False,
+) -> None:
+    """
+    Show which patches a sound keeps and how similar each is to the sound, on the frame itself.
+
+    Each clip or picture with its sound makes a row: the frame, then the patches by the raw embedding, then those by the
+    projected one. What the model crops away is dark. Of LLaVA-1.6 the base view is shown, the whole frame without its
+    tiles. Without files, the bundled clip is taken. The language model is not asked.
+
+    \b
+      soundclip eval overlay bell.mp4 --out bell.png
+      soundclip eval overlay street.jpg siren.wav --model my/adapter --top-k 100 --out siren.png
+
+    Exit code: 0, 1 if something failed, 2 if the command line is wrong.
+    """
+    with reporting(debug):
+        options.check_out(out)
+        if out.suffix not in (".png", ".svg", ".pdf"):
+            raise UsageError(f"--out {out}: a picture is a .png, .svg or .pdf file")
+        moment = options.parse_frame(frame)
+        require("matplotlib", what="soundclip eval overlay")
+
+        from ..describe.answering import Asking
+        from ..describe.items import bundled_item, items_of_arguments
+        from ..loading import ModelChoice, load
+
+        items = items_of_arguments(sources) if sources else [bundled_item()]
+        # With --encoder, "projected" says that no projector was trained for it.
+        how = alignment.kinds[-1]
+        loaded = load(ModelChoice(model, revision, encoder, how, device, dtype, seed))
+        asking = Asking(question=_QUESTION, top_k=top_k, alignment=how, frame=moment, seed=seed).settled(loaded)
+
+        from ...analysis.pictures.overlay import draw_overlays
+
+        rows = [
+            _row(item, moment, int(asking.top_k or 0), alignment.kinds, loaded)
+            for item in with_progress(items, len(items), "embedding")
+        ]
+        out.parent.mkdir(parents=True, exist_ok=True)
+        draw_overlays(rows, out, title)
+        for item, row in zip(items, rows):
+            _report(item.id, row, as_json)
+        note(f"picture in {out}")
+
+
+def _row(item: "Item", frame: str | float, top_k: int, kinds: tuple[str, ...], loaded: "Loaded") -> "Overlay":
+    import torch
+
+    from ...analysis.pictures.overlay import Heard, Overlay
+    from ...analysis.pictures.patch_grid import patch_grid
+    from ..describe.opening import open_item
+
+    opened = open_item(item, _QUESTION, frame, loaded.processor.feature_extractor.sampling_rate)
+    if opened.picture is None or opened.sound is None:
+        raise CliError(f"{item.name}: has no {'picture' if opened.picture is None else 'sound'}; an overlay needs both")
+    inputs = loaded.processor.apply_chat_template(
+        [opened.conversation()],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        processor_kwargs={"return_tensors": "pt", "sound_top_k": top_k},
+    ).to(loaded.model.device, loaded.model.dtype)
+    media = {name: inputs[name] for name in _MEDIA if name in inputs}
+    anyres = loaded.model.config.llava_variant == "llava_next"
+    side = loaded.model.config.patches_per_side
+    heard = {}
+    for kind in kinds:
+        with torch.inference_mode():
+            infos = loaded.model.get_image_features(**media, sound_alignment=kind).sound_info
+        assert infos is not None
+        info = infos[0]
+        assert info.kept is not None
+        assert info.similarity is not None
+        # Of LLaVA-1.6 the first view is the base view.
+        kept, similarity = (part.flatten()[: side**2].cpu() for part in (info.kept, info.similarity.float()))
+        heard[kind] = Heard(kept.numpy(), similarity.numpy())
+    grid = patch_grid(opened.picture.size, loaded.processor.image_processor, side, anyres)
+    name = " + ".join(Path(source).name for source in item.media.values())
+    return Overlay(name, opened.picture, grid, heard)
+
+
+def _report(name: str, row: "Overlay", as_json: bool) -> None:
+    kept = {kind: {int(patch) for patch in one.kept.nonzero()[0]} for kind, one in row.heard.items()}
+    shared = None
+    if len(kept) == 2:
+        first, second = kept.values()
+        # As many of the patches of either as of both; None where no patch stays.
+        shared = len(first & second) / len(first | second) if first | second else None
+    for kind, one in row.heard.items():
+        low, high = float(one.similarity.min()), float(one.similarity.max())
+        values: dict[str, Any] = {"id": name, "alignment": kind, "patches": len(one.kept)}
+        values |= {"kept": sorted(kept[kind]), "similarity": {"min": low, "max": high}, "overlap": shared}
+        if as_json:
+            result(values)
+        else:
+            print(f"{name}: {kind}: {len(kept[kind])} of {len(one.kept)} patches, cosine {low:.3f} to {high:.3f}")
+    if shared is not None and not as_json:
+        print(f"{name}: {shared:.0%} of the patches that stay are the same with both")
+
+
+__all__ = ["overlay"]
