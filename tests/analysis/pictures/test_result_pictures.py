@@ -112,10 +112,13 @@ def test_budget(tmp_path):
 def test_alpha(tmp_path):
     results = [measured({"projected_x": 1.0 - a, "raw_x": 0.2}, intervals=True, alpha=a) for a in (0.0, 0.5, 1.0)]
     draw_alpha(results, "x", tmp_path / "a.svg")
-    assert {"mixed", "raw alone", "alpha (0: projected, 1: raw)"} <= set(texts(tmp_path / "a.svg"))
-    apart = [measured({"x": 1.0}, alignment="projected", alpha=a) for a in (0, 1)]
-    draw_alpha([*apart, measured({"x": 0.5}, alignment="raw", alpha=None)], "x", tmp_path / "b.svg")
-    assert "raw alone" in texts(tmp_path / "b.svg")
+    assert {"projected and raw", "raw alone", "alpha (0: projected, 1: raw)"} <= set(texts(tmp_path / "a.svg"))
+    kinds = {"projected": 0, "mixed": 0.5, "raw": None}
+    apart = [measured({"x": 1.0}, alignment=kind, alpha=alpha) for kind, alpha in kinds.items()]
+    draw_alpha(apart, "x", tmp_path / "b.svg")
+    assert "raw alone" not in texts(tmp_path / "b.svg")
+    with pytest.raises(ValueError, match="alpha = 1 is in two results"):
+        draw_alpha([*apart, measured({"x": 1.0}, alignment="mixed", alpha=1.0)], "x", tmp_path / "c.svg")
 
 
 def of(k=15, alpha=0.5, alignment="projected", value=1.0, name="x"):
@@ -128,7 +131,7 @@ def test_curves_that_cannot_be_drawn(tmp_path, draw):
     for results, words in [
         ([], "needs two .*none"),
         ([of(name="y")], "m: has no x of raw or projected embeddings; there are y"),
-        ([of(alignment=None)], "config has no alignment"),
+        ([of(alignment=None)], "its config has alignment = None"),
         ([of(**{setting: None})], rf"config\['{setting}'\] is None, expected a number"),
         ([of(**{setting: True})], "is True"),
         ([of(), of()], "is in two results"),

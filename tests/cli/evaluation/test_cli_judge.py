@@ -42,7 +42,7 @@ def test_the_answers_of_describe_are_judged(soundclip, judge, files, tmp_path):
     assert second["metrics"]["judge_overall"] == 3.5
     assert second["config"]["judge"]["with_frame"] is True
     names = [path.name for path in sorted(out.glob("*.json"))]
-    assert [name.split("-k")[0] for name in names] == ["judge-projected-alpha0", "judge-raw"]
+    assert [name.split("-k")[0] for name in names] == ["judge-projected", "judge-raw"]
     model = EvalResult.load(out / names[0]).model
     retrieval = EvalResult("retrieval", model, "d", 9, 0, {"raw_a2v": {"t1": 1.0}, "projected_a2v": {"t1": 4.0}}, {})
     retrieval.save(tmp_path / "retrieval.json")
@@ -50,6 +50,24 @@ def test_the_answers_of_describe_are_judged(soundclip, judge, files, tmp_path):
     compared = soundclip("tradeoff", *results, "--generation-metric", "judge_overall", "--json")
     assert compared.code == 0, compared.stderr
     assert compared.rows[0]["points"][0]["gain_pp"] == 3
+
+
+def test_the_captions_of_generation_are_judged_and_drawn(soundclip, judge, tmp_path):
+    pytest.importorskip("matplotlib")
+    made, out = tmp_path / "made", tmp_path / "judged"
+    options = ["--limit", 2, "--top-k", "4,8", "--metrics", "source_recall", "--max-new-tokens", 4, "--out", made]
+    assert soundclip("eval", "generation", "--data", "synthetic", *options).code == 0
+    captions = sorted((made / "captions").glob("*.jsonl"))
+    assert len(captions) == 4
+    with chat_server(lambda *_: completion(verdict(3))) as asked:
+        done = judge(asked, *captions, "--data", "synthetic", "--out", out, "--json")
+    assert done.code == 0, done.stderr
+    assert "<known_sources>heard and seen:" in asked.bodies[0]["messages"][1]["content"]
+    results = sorted(out.glob("*.json"))
+    names = [f"judge-{kind}-k{k}-zero.json" for kind in ("projected", "raw") for k in (4, 8)]
+    assert [path.name for path in results] == names
+    drawn = soundclip("eval", "plot", "budget", *results, "--metric", "judge_overall", "--out", tmp_path / "b.svg")
+    assert drawn.code == 0, drawn.stderr
 
 
 def test_a_run_that_was_stopped_goes_on(judge, tmp_path):

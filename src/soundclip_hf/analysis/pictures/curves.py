@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...evaluation.results import EvalResult
-from ..tradeoff import Measured, measured_values
+from ..tradeoff import ALIGNMENTS, Measured, measured_values
 from .style import COLOURS, LARGE, MARKERS, OF_ALIGNMENT, SMALL, TEXT, check_picture, new_figure, plain, save
 
 if TYPE_CHECKING:
@@ -60,10 +61,11 @@ def draw_budget(results: Sequence[EvalResult], metric: str, path: str | Path, ti
 def draw_alpha(results: Sequence[EvalResult], metric: str, path: str | Path, title: str | None = None) -> None:
     """
     A line for each model over `alpha`, from the projected embedding at 0 to the raw one at 1, with 95 % intervals where
-    there are any. The raw embedding alone, if a result has it, is a line across.
+    there are any.
 
     Args:
-        results: Each with the metric of the projected embedding and `config["alpha"]`, or of the raw one.
+        results: Each with the metric, `config["alignment"]` ("projected", "mixed" or "raw") and `config["alpha"]`; or
+            with `projected_<metric>` and `config["alpha"]`, where a `raw_<metric>` beside it is a line across.
         metric: Nested names are joined by dots; higher or lower may be better.
         path: `.png`, `.svg` or `.pdf`.
         title: None for the data set of the results.
@@ -77,14 +79,22 @@ def draw_alpha(results: Sequence[EvalResult], metric: str, path: str | Path, tit
     lines: dict[str, dict[float, Measured]] = {}
     raw: dict[str, Measured] = {}
     for result in results:
-        values = _values(result, metric)
-        if "raw" in values:
-            raw.setdefault(result.model, values["raw"])
-        if "projected" in values:
-            alpha = _setting(result, "alpha")
-            if not 0 <= alpha <= 1:
-                raise ValueError(f"{result.model}: alpha is {alpha:g}, expected 0 to 1")
-            _add(lines.setdefault(result.model, {}), alpha, values["projected"], f"{result.model}: alpha")
+        if metric in result.numbers() and result.config.get("alignment") in (*ALIGNMENTS, "mixed"):
+            # The raw embedding is that of alpha 1, and is found under no other name.
+            of_kind = "raw" if result.config["alignment"] == "raw" else "projected"
+            named = replace(result, config={**result.config, "alignment": of_kind})
+            value = _values(named, metric)[of_kind]
+            alpha = 1.0 if of_kind == "raw" else _setting(result, "alpha")
+        else:
+            values = _values(result, metric)
+            if "raw" in values:
+                raw.setdefault(result.model, values["raw"])
+            if "projected" not in values:
+                continue
+            value, alpha = values["projected"], _setting(result, "alpha")
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"{result.model}: alpha is {alpha:g}, expected 0 to 1")
+        _add(lines.setdefault(result.model, {}), alpha, value, f"{result.model}: alpha")
     found = sorted({alpha for line in lines.values() for alpha in line})
     if len(found) < 2:
         raise ValueError(f"a curve over alpha needs two values or more; the results have {found or 'none'}")
@@ -92,7 +102,7 @@ def draw_alpha(results: Sequence[EvalResult], metric: str, path: str | Path, tit
     ax: Axes = figure.subplots()
     for number, (model, line) in enumerate(lines.items()):
         colour = COLOURS[number % len(COLOURS)]
-        name = "mixed" if len(lines) == 1 else Path(model).name
+        name = "projected and raw" if len(lines) == 1 else Path(model).name
         _line(ax, line, colour, MARKERS[number % len(MARKERS)], True, name)
         if model in raw:
             style: dict[str, Any] = {"color": colour, "linestyle": "--", "linewidth": 1.5}
@@ -106,7 +116,8 @@ def _values(result: EvalResult, metric: str) -> dict[str, Measured]:
     found = measured_values(result, metric)
     if not found:
         have = sorted(result.numbers())
-        reason = "config has no alignment, raw or projected" if metric in have else f"there are {', '.join(have)}"
+        kind = result.config.get("alignment")
+        reason = f"its config has alignment = {kind!r}" if metric in have else f"there are {', '.join(have)}"
         raise ValueError(f"{result.model}: has no {metric} of raw or projected embeddings; {reason}")
     return found
 

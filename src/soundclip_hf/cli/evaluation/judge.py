@@ -24,7 +24,7 @@ def judge(
         list[Path],
         typer.Argument(
             metavar="ANSWERS…",
-            help='JSON lines of answers: {"id", "question", "answer", …}, as describe --manifest --out writes them.',
+            help='JSON lines of answers, {"id", "question", "answer", …}, of describe --manifest or eval generation.',
         ),
     ],
     server: Annotated[str, typer.Option(help="Address of the judge's server, OpenAI-compatible, with /v1.")],
@@ -155,13 +155,17 @@ def _write_sheet(given: "Sequence[GivenAnswer]", sheet: Path) -> None:
 
 
 def _names(results: "Sequence[EvalResult]", out: Path) -> "Iterator[Path]":
-    """A file for each result, such as `judge-projected-k150.json`; the model is named where there are several."""
+    """A file for each result, such as `judge-projected-k150-zero.json`; the model is named where there are several."""
     several = len({found.model for found in results}) > 1
     used: set[str] = set()
     for found in results:
+        config = found.config
         parts = [re.sub(r"[^\w.-]+", "-", Path(found.model).name)] if several else []
-        parts += [str(found.config["alignment"])] if found.config.get("alignment") else []
-        parts += [f"{name}{found.config[name]:g}" for name in ("alpha", "k") if _number(found.config.get(name))]
+        parts += [str(config["alignment"])] if config.get("alignment") else []
+        # Where raw and projected are mixed, and only there, alpha says something new.
+        parts += [f"alpha{config['alpha']:g}"] if _number(config.get("alpha")) and 0 < config["alpha"] < 1 else []
+        parts += [f"k{config['k']:g}"] if _number(config.get("k")) else []
+        parts += [str(config["mode"])] if config.get("mode") else []
         stem = "-".join(["judge", *parts])
         numbered = (f"{stem}-{number}" for number in range(2, len(results) + 2))
         name = stem if stem not in used else next(one for one in numbered if one not in used)

@@ -12,8 +12,8 @@ from ..output import CliError, UsageError, note, reporting, result, with_progres
 
 if TYPE_CHECKING:
     from ...analysis.pictures.overlay import Overlay
+    from ...evaluation.generation import AnsweringModel
     from ..describe.items import Item
-    from ..loading import Loaded
 
 # What of a processor's output the vision tower and the sound need; the words are not looked at.
 _MEDIA = ("pixel_values", "image_sizes", "input_features", "input_features_mask", "sound_slots", "sound_budget")
@@ -104,7 +104,7 @@ def overlay(
         note(f"picture in {out}")
 
 
-def _row(item: "Item", frame: str | float, top_k: int, kinds: tuple[str, ...], loaded: "Loaded") -> "Overlay":
+def _row(item: "Item", frame: str | float, top_k: int, kinds: tuple[str, ...], loaded: "AnsweringModel") -> "Overlay":
     import torch
 
     from ...analysis.pictures.overlay import Heard, Overlay

@@ -11,7 +11,7 @@ from ...text_tables import json_lines, json_value
 
 # How an answer was made. Answers that differ in one of these are measured apart.
 SETTINGS = (
-    *("model", "revision", "encoder", "alignment", "alpha", "k", "mode", "frame", "seed", "temperature"),
+    *("model", "revision", "weights", "encoder", "alignment", "alpha", "k", "mode", "frame", "seed", "temperature"),
     "max_new_tokens",
 )
 
