@@ -14,7 +14,7 @@ from soundclip_hf.cli.loading import ModelChoice
 from soundclip_hf.evaluation import embedding
 from soundclip_hf.evaluation.embedded_samples import EmbeddedSamples, EmbeddingCache, Entry
 from soundclip_hf.evaluation.embedding import embed_samples, embedding_settings, labels_of
-from soundclip_hf.evaluation.samples import open_samples
+from soundclip_hf.evaluation.samples import Samples, open_samples
 from soundclip_hf.files import InUseError
 
 
@@ -171,6 +171,19 @@ def test_a_failing_sample_costs_the_others_nothing(dual, clips, tmp_path):
     assert found.ids == ["a", "d"]
     assert list(errors) == ["b", "c"]
     assert all(error.startswith(name) for name, error in errors.items())
+
+
+def test_a_row_that_cannot_be_opened_costs_itself(dual, clips):
+    good = open_samples(clips)
+
+    def get(index):
+        if index == 1:
+            raise KeyError("bytes")
+        return good[index]
+
+    found, errors = embed(Samples("rows", get, good.ids, good.groups, content="x"), dual)
+    assert found.ids == ["v_01", "w_01"]
+    assert errors["v_02"] == "v_02: KeyError: 'bytes'"
 
 
 def test_labels():

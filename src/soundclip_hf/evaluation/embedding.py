@@ -4,7 +4,8 @@ import logging
 import time
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -43,20 +44,26 @@ def embed_samples(
         others.
     """
     indices, identities = cache.missing(samples)
+    ids, groups = samples.ids, samples.groups
     left = list(zip(indices, identities))
     batches = deque(left[start : start + batch_size] for start in range(0, len(left), batch_size))
     held: list[tuple[Entry, _Vectors]] = []
     last = time.monotonic()
     pool = ThreadPoolExecutor(READERS)
     try:
-        reading: deque[list[tuple[Entry, Any]]] = deque()
+        reading: deque[list[tuple[Entry, Future[Media]]]] = deque()
         while batches or reading:
             while batches and len(reading) < 2:
                 reading.append([])
                 for index, identity in batches.popleft():
-                    sample = samples[index]
-                    entry = Entry(sample.id, sample.group, identity, labels_of(sample.row))
-                    reading[-1].append((entry, pool.submit(_read, sample, dual.rate, cache.settings)))
+                    entry, future = Entry(ids[index], groups[index], identity), Future[Media]()
+                    try:
+                        sample = samples[index]
+                        entry = replace(entry, labels=labels_of(sample.row))
+                        future = pool.submit(_read, sample, dual.rate, cache.settings)
+                    except Exception as error:
+                        future.set_exception(error)
+                    reading[-1].append((entry, future))
             batch, errors = reading.popleft(), dict[str, str]()
             read: list[_Read] = []
             for entry, future in batch:

@@ -85,7 +85,7 @@ def retrieval(
 
         from ...evaluation.results import EvalResult
         from ...evaluation.retrieval import evaluate_retrieval, retrieval_metrics
-        from ..loading import ModelChoice
+        from ..loading import ModelChoice, find_device
         from .embedded import check_files, embed
 
         check_files(out, cache)
@@ -101,11 +101,11 @@ def retrieval(
             cache=cache,
             batch_size=batch_size,
         )
-        samples = measured.samples
+        samples, where = measured.samples, find_device(device)
         drawn = min(protocol["sample"] or len(samples), protocol["pool"] or len(samples), len(samples))
         with progress("ranking", 2 * drawn * (protocol["repeats"] or 1)) as advance:
             projected, raw = (
-                evaluate_retrieval(audio, samples.pictures, **protocol, seed=seed, progress=advance)
+                evaluate_retrieval(audio.to(where), samples.pictures.to(where), **protocol, seed=seed, progress=advance)
                 for audio in (samples.projected, samples.raw)
             )
         metrics, error_bars = retrieval_metrics(projected, raw)
