@@ -21,6 +21,11 @@ class AudioFeaturesMixin(ModelBase):
     `sound_config`.
     """
 
+    @property
+    def sound_config(self) -> Any:
+        """The `SoundClipConfig` of the ears."""
+        return getattr(self.config, "sound_config", self.config)
+
     @can_return_tuple
     def get_audio_features(
         self,
@@ -48,7 +53,7 @@ class AudioFeaturesMixin(ModelBase):
         check_device("input_features", input_features, self.audio_tower)
         if input_features.is_floating_point():
             input_features = input_features.to(self.audio_tower.dtype)
-        config = getattr(self.config, "sound_config", self.config)
+        config = self.sound_config
         for name in ("output_hidden_states", "output_attentions"):
             if getattr(config, name):  # the encoder reads these from its own configuration alone
                 kwargs.setdefault(name, True)
@@ -63,7 +68,7 @@ class AudioFeaturesMixin(ModelBase):
         Raises:
             ValueError: If `sound_embeds` has another shape, or a result is not finite (`NotFiniteError`).
         """
-        config = getattr(self.config, "sound_config", self.config)
+        config = self.sound_config
         width = config.audio_embedding_dim
         if sound_embeds.ndim != 2 or sound_embeds.shape[1] != width:
             raise ValueError(

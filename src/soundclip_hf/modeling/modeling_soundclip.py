@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoModel, CLIPVisionModel, PreTrainedModel
+from transformers import AutoConfig, AutoModel, CLIPVisionModel, PreTrainedModel, SiglipVisionModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput, can_return_tuple
@@ -19,6 +19,8 @@ from .checkpoints.encoder import audio_encoder_config, load_audio_encoder
 from .configuration_soundclip import SoundClipConfig
 from .projector import FLOAT32_MODULES, AlignmentProjector
 from .vision_tower import vision_features
+
+_SIGLIP = ("siglip", "siglip_vision_model")
 
 
 @dataclass
@@ -119,11 +121,11 @@ class SoundClipModel(AudioFeaturesMixin, SoundClipPreTrainedModel):
         **fields: Any,
     ) -> "SoundClipModel":
         """
-        Put an audio encoder beside a CLIP vision tower, with a projector that is still to be trained.
+        Put an audio encoder beside a CLIP or SigLIP vision tower, with a projector that is still to be trained.
 
         Args:
             audio: Repository or folder of an audio encoder; a Whisper becomes a WhisperCLIP.
-            vision: Of a CLIP, or of its vision tower alone.
+            vision: Of a CLIP or a SigLIP, or of its vision tower alone.
             audio_revision, vision_revision: Of the two repositories.
             dtype: Of the towers.
             **fields: Of [`SoundClipConfig`].
@@ -133,7 +135,9 @@ class SoundClipModel(AudioFeaturesMixin, SoundClipPreTrainedModel):
             ValueError: If `audio` is not an audio encoder of this package; the accepted ones are named.
         """
         audio_config = audio_encoder_config(audio, audio_revision)
-        tower = CLIPVisionModel.from_pretrained(vision, revision=vision_revision or "main", dtype=dtype)
+        vision_config = AutoConfig.from_pretrained(vision, revision=vision_revision or "main")
+        tower_class: Any = SiglipVisionModel if vision_config.model_type in _SIGLIP else CLIPVisionModel
+        tower = tower_class.from_pretrained(vision, revision=vision_revision or "main", dtype=dtype)
         encoder = load_audio_encoder(audio, audio_config, revision=audio_revision, dtype=tower.dtype)
         layer = fields.get("vision_feature_layer", -2)
         width = tower.config.hidden_size * (1 if isinstance(layer, int) else len(layer))
@@ -165,7 +169,8 @@ class SoundClipModel(AudioFeaturesMixin, SoundClipPreTrainedModel):
     @can_return_tuple
     def get_image_features(self, pixel_values: Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
         """
-        Pictures to `c`, the alignment target: the `[CLS]` row of `vision_feature_layer`.
+        Pictures to `c`, the alignment target: the `[CLS]` row of `vision_feature_layer`, or the mean of the patches of
+        a tower without `[CLS]`, such as SigLIP's.
 
         Args:
             pixel_values: `(images, 3, height, width)`, or `(clips, frames, 3, height, width)`: the mean over the

@@ -26,7 +26,7 @@ from .prompts.arguments import (
 from .prompts.chat_messages import ChatOptions, default_chat_template, is_batched, rewrite_conversations
 from .prompts.markers import PromptMarkers
 from .slots.budget import SlotSettings, settle_slots
-from .slots.geometry import processed_images, sound_only_slot, view_size
+from .slots.geometry import SlotGeometry, processed_images, sound_only_slot, view_size
 from .slots.pairing import pair_batch
 from .slots.slot import BatchSlots, Slot
 from .slots.tensors import slot_tensors
@@ -245,11 +245,11 @@ class SoundLlavaProcessor(ProcessorPushMixin, CheckpointNameMixin, ProcessorMixi
         pictures = flat_images(images)
         if batch.num_images != len(pictures):
             raise ValueError(f"{len(pictures)} images, but the prompts have {batch.num_images} {self.image_token}.")
-        image_inputs = self.image_processor(pictures, **merged["images_kwargs"]) if pictures else {}
+        image_inputs = self._process_pictures(images, merged["images_kwargs"]) if pictures else {}
         slots = settle_slots(
             batch.slots,
-            processed_images(image_inputs, self.image_processor, self.patch_size, self.llava_variant == "llava_next"),
-            sound_only_slot(view_size(self.image_processor) // self.patch_size),
+            self._image_slots(image_inputs),
+            self._empty_slot(),
             SlotSettings(
                 mode=sound_patches,
                 k=self.sound_top_k if sound_patches == "drop" else -1,  # in zero mode the model decides
@@ -264,6 +264,18 @@ class SoundLlavaProcessor(ProcessorPushMixin, CheckpointNameMixin, ProcessorMixi
         data = {**text_inputs, **image_inputs, **features, **slot_tensors(slots)}
         return_tensors = merged["text_kwargs"].get("return_tensors")
         return BatchFeature(data, tensor_type=return_tensors, skip_tensor_conversion=self.skip_tensor_conversion)
+
+    def _process_pictures(self, images: Any, options: dict[str, Any]) -> dict[str, Any]:
+        return self.image_processor(flat_images(images), **options)
+
+    def _image_slots(self, image_inputs: dict[str, Any]) -> list[SlotGeometry]:
+        """What each image shows, from what the image processor returned."""
+        anyres = self.llava_variant == "llava_next"
+        return processed_images(image_inputs, self.image_processor, self.patch_size, anyres)
+
+    def _empty_slot(self) -> SlotGeometry:
+        """What a sound without image shows."""
+        return sound_only_slot(view_size(self.image_processor) // self.patch_size)
 
     def _tokenize(
         self, texts: list[str], slots: Sequence[Slot], samples: Sequence[int], merged: dict[str, Any]

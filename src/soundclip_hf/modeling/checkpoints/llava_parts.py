@@ -56,12 +56,28 @@ def parts_of_llava(
         parts["patch_budget_scope"] = sound_config.patch_budget_scope
         parts["sound_select_strategy"] = sound_config.sound_select_strategy
     audio_config: Any = None if sound_config is None else sound_config.audio_config
+    feature_extractor = fitting_extractor(feature_extractor, audio_config, audio_revision)
+    return {**parts, "feature_extractor": feature_extractor}
+
+
+def fitting_extractor(feature_extractor: Any, audio_config: Any, revision: str | None = None) -> Any:
+    """
+    The feature extractor of an audio encoder; a Whisper's becomes ours.
+
+    Args:
+        feature_extractor: The extractor, or the repository or folder that holds it.
+        audio_config: Of the encoder, or `None`.
+        revision: Of the repository.
+
+    Raises:
+        ValueError: If it makes other features than the encoder takes.
+    """
     if isinstance(feature_extractor, (str, os.PathLike)):
-        feature_extractor = load_extractor(feature_extractor, audio_config, audio_revision)
+        feature_extractor = load_extractor(feature_extractor, audio_config, revision)
     elif type(feature_extractor) is StockWhisperFeatureExtractor:
         feature_extractor = WhisperClipFeatureExtractor.from_whisper(feature_extractor, **window_of(audio_config))
     _check_extractor(feature_extractor, audio_config)
-    return {**parts, "feature_extractor": feature_extractor}
+    return feature_extractor
 
 
 def _config(llava: str | os.PathLike, revision: str | None) -> Any:
@@ -81,4 +97,4 @@ def _check_extractor(extractor: Any, audio_config: Any) -> None:
             )
 
 
-__all__ = ["parts_of_llava"]
+__all__ = ["fitting_extractor", "parts_of_llava"]

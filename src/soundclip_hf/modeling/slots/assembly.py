@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...kernels import substitute_tokens
 from ..configuration_soundclip import BudgetScope
 from .budget import SlotSettings
+from .geometry import SlotGeometry
 from .slot import Slot
 
 
@@ -109,8 +110,12 @@ def _sound_slots(
         # The row after the kept ones is the shared zero patch, the last one the newline.
         order = torch.where(order < 0, num_kept + 1, place[order.clamp(min=0)])
         if slot.mode == "drop":
-            order = order[order != num_kept]
-        sequence = torch.cat([rows[1:], zero, newline_row])[order]
+            # Tiles that are shrunk keep nothing but their newlines, of which there are fewer then.
+            order = order[order != num_kept][: num_kept + slot.geometry.newlines]
+        if slot.mode == "zero" and slot.geometry.shrunk is not None:
+            sequence = _shrunk(torch.cat([rows[1:], zero])[place], newline_row, slot.geometry)
+        else:
+            sequence = torch.cat([rows[1:], zero, newline_row])[order]
         filled.append(replace(slot, embeds=torch.cat([rows[:1], sequence]) if keep_first_row else sequence))
     return filled
 
@@ -133,7 +138,7 @@ def _silent_slots(
         projected = project(views[:, 1:])
         newline_row = newline[None].to(projected)
         sequences = [
-            torch.cat([patches.flatten(0, 1), newline_row])[torch.from_numpy(slot.geometry.order()).to(patches.device)]
+            _laid_out(patches.flatten(0, 1), newline_row, slot.geometry)
             for slot, patches in zip(slots, projected.split(counts))
         ]
         if keep_first_row:
@@ -142,6 +147,26 @@ def _silent_slots(
             first_rows = project(views[:, :1][starts])
             sequences = [torch.cat([row, rest]) for row, rest in zip(first_rows, sequences)]
     return [replace(slot, embeds=sequence) for slot, sequence in zip(slots, sequences)]
+
+
+def _laid_out(patches: Tensor, newline_row: Tensor, geometry: SlotGeometry) -> Tensor:
+    """The tokens after row 0 of an image from its projected `(views * N, H)` patches, all of which stay."""
+    if geometry.shrunk is not None:
+        return _shrunk(patches, newline_row, geometry)
+    return torch.cat([patches, newline_row])[torch.from_numpy(geometry.order()).to(patches.device)]
+
+
+def _shrunk(patches: Tensor, newline_row: Tensor, geometry: SlotGeometry) -> Tensor:
+    """LLaVA-OneVision's tokens of a large picture: base view, then the joined tiles, interpolated, with newlines."""
+    order = geometry.order()
+    in_tiles = torch.from_numpy(order[geometry.num_patches :]).to(patches.device)
+    joined = patches[in_tiles[in_tiles >= 0]].view(geometry.tile_rows, geometry.tile_columns, -1)
+    # Stock LLaVA-OneVision's operations, one by one.
+    joined = joined.permute(2, 0, 1).contiguous()[None]
+    joined = nn.functional.interpolate(joined, list(geometry.shrunk or ()), mode="bilinear")[0]
+    newlines = newline_row[0][:, None, None].expand(*joined.shape[:-1], 1)
+    joined = torch.cat([joined, newlines], dim=-1).flatten(1, 2).transpose(0, 1)
+    return torch.cat([patches[: geometry.num_patches], joined])
 
 
 @dataclass(eq=False)

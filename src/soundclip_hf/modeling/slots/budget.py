@@ -82,6 +82,12 @@ def settle_slots(
             mode, k = _mode_and_budget(
                 slot.index, largest_budget(geometry, settings.scope), call, sound_patches, budget, settings
             )
+        if mode == "drop" and geometry.shrunk is not None and settings.scope != "base":
+            raise ValueError(
+                f"slot {slot.index}: sound_patches='drop' cannot leave out patches of a picture whose tiles the model "
+                f"shrinks to {geometry.shrunk[0]}x{geometry.shrunk[1]} tokens: each token shows several patches. Use "
+                "sound_patches='zero', patch_budget_scope='base', or a smaller picture."
+            )
         num_tokens = count_visual_tokens(
             geometry,
             sounding=slot.has_sound,

@@ -18,12 +18,17 @@ class SlotGeometry:
         grid: `(rows, columns)` of LLaVA-1.6's tiles; `None` for LLaVA-1.5 and for a sound without image.
         crop: `(top, bottom, left, right)`: rows and columns of patches of the joined tiles that are padding.
         has_image: False for the place of a sound without image.
+        shrunk: `(rows, columns)` that LLaVA-OneVision shrinks the joined tiles of a large picture to, by interpolation
+            of their projected tokens; `None` where each patch is a token.
+        ends_in_newline: Whether one newline token follows a single view, as in LLaVA-OneVision.
     """
 
     num_patches: int
     grid: tuple[int, int] | None = None
     crop: tuple[int, int, int, int] = (0, 0, 0, 0)
     has_image: bool = True
+    shrunk: tuple[int, int] | None = None
+    ends_in_newline: bool = False
 
     @property
     def side(self) -> int:
@@ -37,9 +42,27 @@ class SlotGeometry:
         return 1 if self.grid is None else 1 + self.grid[0] * self.grid[1]
 
     @property
-    def newlines(self) -> int:
-        """Rows of patches in the joined tiles without padding; each row ends in a newline token."""
+    def tile_rows(self) -> int:
+        """Rows of patches in the joined tiles without padding."""
         return 0 if self.grid is None else self.grid[0] * self.side - self.crop[0] - self.crop[1]
+
+    @property
+    def tile_columns(self) -> int:
+        """Columns of patches in the joined tiles without padding."""
+        return 0 if self.grid is None else self.grid[1] * self.side - self.crop[2] - self.crop[3]
+
+    @property
+    def newlines(self) -> int:
+        """Newline tokens: one ends each row of the joined tiles."""
+        if self.shrunk is not None:
+            return self.shrunk[0]
+        return int(self.ends_in_newline) if self.grid is None else self.tile_rows
+
+    @property
+    def tile_tokens(self) -> int:
+        """Tokens of the joined tiles, without newlines."""
+        rows, columns = self.shrunk or (self.tile_rows, self.tile_columns)
+        return rows * columns
 
     def survivors(self) -> np.ndarray:
         """Bool `(tiles, N)`: the patches of each tile, row by row, that are no padding."""
@@ -55,11 +78,12 @@ class SlotGeometry:
     def order(self) -> np.ndarray:
         """
         The slot's tokens after row 0, as LLaVA lays them out: int64 indices into the `(views * N)` patches of base
-        view and tiles, -1 for a newline. A sound without image has N empty patches.
+        view and tiles, -1 for a newline. A sound without image has N empty patches. Tiles that are shrunk are here as
+        they were before that.
         """
         base = np.arange(self.num_patches)
         if self.grid is None:
-            return base
+            return np.append(base, -1) if self.ends_in_newline else base
         rows, columns = self.grid
         side = self.side
         top, bottom, left, right = self.crop
@@ -183,7 +207,7 @@ def count_visual_tokens(
     first_row = 0 if strategy == "default" else 1
     unpadded = geometry.survivors().sum(axis=1)
     if not sounding or budget < 0:
-        return first_row + geometry.num_patches + int(unpadded.sum()) + geometry.newlines
+        return first_row + geometry.num_patches + geometry.tile_tokens + geometry.newlines
     if not geometry.has_image:
         return first_row
     if scope == "tile":
