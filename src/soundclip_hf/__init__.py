@@ -10,6 +10,7 @@ _is_command = "soundclip_command" in sys.modules or (
 if not _is_command:
     from . import modeling as _modeling  # noqa: F401  (registers every class)
     from .media import read_clip
+    from .modeling.added_sound.adding import add_sound, remove_sound
     from .modeling.audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
     from .modeling.audio_encoders.whisperclip.modeling_whisperclip import WhisperClipModel
     from .modeling.configuration_soundclip import SoundClipConfig, SoundLlavaConfig
@@ -31,5 +32,7 @@ __all__ = [
     "SoundLlavaProcessor",
     "WhisperClipConfig",
     "WhisperClipModel",
+    "add_sound",
     "read_clip",
+    "remove_sound",
 ]
