@@ -1,8 +1,10 @@
 """Captions of samples under every cell of a grid: media are read, and sounds encoded, once for all cells."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from ...media import MediaError
 from ...modeling.checkpoints.fingerprint import fingerprint
+from ...retrieval.embedding import READERS
 from ..samples import Media, Sample, Samples, read_sample
 from .answering import (
     Answer,
@@ -126,22 +129,14 @@ def generate_captions(
             files[cell] = CaptionFile(path, {**shared, **_own_settings(cell)})
             stack.callback(files[cell].close)
         skipped = {cell: len(file.done) for cell, file in files.items()}
-        for start in range(0, len(ids), batch_size):
-            part = ids[start : start + batch_size]
-            left = {cell: [one for one in part if one not in file.done] for cell, file in files.items()}
-            advance(sum(len(part) - len(some) for some in left.values()))
-            wanted = {one for some in left.values() for one in some}
-            if not wanted:
-                continue
-            batch = _Batch(
-                [samples[start + place] for place, one in enumerate(part) if one in wanted], answering, asked
-            )
-            for cell, some in left.items():
+        batches = stack.enter_context(closing(_read_ahead(samples, files, answering, asked, batch_size)))
+        for batch, left in batches:
+            for cell, (some, before) in left.items():
                 rows = batch.rows(some, cell)
                 if rows:
                     files[cell].append(rows)
                 failed[cell] += sum("error" in row for row in rows)
-                advance(len(rows))
+                advance(before + len(rows))
     return [
         CellRun(
             cell_name(answering.name, cell),
@@ -154,18 +149,57 @@ def generate_captions(
     ]
 
 
+def _read_ahead(
+    samples: Samples, files: Mapping[Cell, CaptionFile], answering: AnsweringModel, asked: Asked, batch_size: int
+) -> Generator[tuple["_Batch", dict[Cell, tuple[list[str], int]]], None, None]:
+    """
+    Batches in order, while the media of the next one are read; and for each cell the ids of a batch that have no
+    caption yet, and how many have one.
+    """
+    ids = samples.ids
+    rate = answering.processor.feature_extractor.sampling_rate
+    waiting: deque[tuple[list[tuple[Sample, Future[Media]]], dict[Cell, tuple[list[str], int]]]] = deque()
+    pool = ThreadPoolExecutor(READERS)
+    try:
+        for start in range(0, len(ids), batch_size):
+            part = ids[start : start + batch_size]
+            missing = {cell: [one for one in part if one not in file.done] for cell, file in files.items()}
+            wanted = {one for some in missing.values() for one in some}
+            opened = [samples[start + place] for place, one in enumerate(part) if one in wanted]
+            reading = [(sample, pool.submit(_read, sample, rate, asked.frame)) for sample in opened]
+            waiting.append((reading, {cell: (some, len(part) - len(some)) for cell, some in missing.items()}))
+            if len(waiting) > 1:
+                reading, left = waiting.popleft()
+                yield _Batch(reading, answering, asked), left
+        while waiting:
+            reading, left = waiting.popleft()
+            yield _Batch(reading, answering, asked), left
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _read(sample: Sample, rate: int, frame: str | float) -> Media:
+    media = read_sample(sample, sampling_rate=rate, frame=frame)
+    if media.sound is None:
+        raise MediaError(f"{sample.id}: has no sound")
+    if media.picture is None:
+        raise MediaError(f"{sample.id}: has no picture")
+    return media
+
+
 class _Batch:
     """Some samples, read once; what cells share of them is computed once."""
 
-    def __init__(self, samples: Sequence[Sample], answering: AnsweringModel, asked: Asked) -> None:
+    def __init__(
+        self, reading: Sequence[tuple[Sample, "Future[Media]"]], answering: AnsweringModel, asked: Asked
+    ) -> None:
         self.answering, self.asked = answering, asked
-        self.rate = answering.processor.feature_extractor.sampling_rate
-        self.groups = {sample.id: sample.group for sample in samples}
+        self.groups = {sample.id: sample.group for sample, _ in reading}
         self.media: dict[str, Media] = {}
         self.errors: dict[str, Exception] = {}
-        for sample in samples:
+        for sample, media in reading:
             try:
-                self.media[sample.id] = self._read(sample)
+                self.media[sample.id] = media.result()
             except Exception as error:
                 log.debug("%s", sample.id, exc_info=True)
                 self.errors[sample.id] = error
@@ -189,21 +223,14 @@ class _Batch:
         layout = (cell.top_k, cell.patches, together)
         if layout not in self._inputs:
             conversations = [
-                question_about(asked.question, self.media[one].picture, self.media[one].sound, self.rate) for one in ids
+                question_about(asked.question, media.picture, media.sound, media.sampling_rate)
+                for media in (self.media[one] for one in ids)
             ]
             self._inputs[layout] = prepare(conversations, settings, self.answering)
         inputs = self._inputs[layout]
         if together not in self._embeds:
             self._embeds[together] = embed_sounds(inputs, self.answering)
         return generate_answers(inputs, settings, self.answering, self._embeds[together])
-
-    def _read(self, sample: Sample) -> Media:
-        media = read_sample(sample, sampling_rate=self.rate, frame=self.asked.frame)
-        if media.sound is None:
-            raise MediaError(f"{sample.id}: has no sound")
-        if media.picture is None:
-            raise MediaError(f"{sample.id}: has no picture")
-        return media
 
 
 def _outcome(found: Answer | Exception) -> dict[str, str]:
