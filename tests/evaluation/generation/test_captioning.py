@@ -7,12 +7,24 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from media_files import pcm_wav
 from PIL import Image
+from tiny_models import VARIANTS, tiny_sound_llava
+from tiny_processors import SAMPLING_RATE, picture, sound, tiny_sound_processor
 
 from soundclip_hf.bundled import CLIP
-from soundclip_hf.evaluation.generation import Asked, Cell, captioning, generate_captions, grid, read_captions
+from soundclip_hf.evaluation.generation import (
+    AnsweringModel,
+    Asked,
+    Cell,
+    captioning,
+    generate_captions,
+    grid,
+    read_captions,
+)
 from soundclip_hf.evaluation.generation.answering import embed_sounds, generate_answers, prepare, question_about
 from soundclip_hf.evaluation.samples import Sample, Samples, open_samples, read_sample
 
@@ -42,6 +54,27 @@ def test_captions_equal_those_of_the_whole_path(answering, scenes, tmp_path):
         assert (run.captioned, run.skipped, run.failed) == (6, 0, 0)
         different.add(tuple(texts.values()))
     assert len(different) > 3  # the cells do differ
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_pictures_of_several_sizes_in_both_variants(variant, tmp_path):
+    model, processor = tiny_sound_llava(variant), tiny_sound_processor(variant)
+    answering = AnsweringModel(model, processor, "random", None, "whisper_clip")
+    for number, (height, width) in enumerate([(40, 60), (60, 40), (90, 30)]):
+        picture(height, width, seed=number).save(tmp_path / f"{number}.png")
+        waveform = (20000 * sound(0.3 + 0.2 * number, seed=number)[:, None]).astype(np.int16)
+        (tmp_path / f"{number}.wav").write_bytes(pcm_wav(waveform, SAMPLING_RATE))
+    ids = ["0", "1", "2"]
+    samples = Samples(
+        "mine", lambda n: Sample(ids[n], ids[n], audio=f"{tmp_path}/{n}.wav", image=f"{tmp_path}/{n}.png"), ids, ids
+    )
+    media = [read_sample(sample, sampling_rate=processor.feature_extractor.sampling_rate) for sample in samples]
+    conversations = [question_about("?", one.picture, one.sound, one.sampling_rate) for one in media]
+    cells = grid(["raw"], [0.5], [2, 9], ["zero", "drop"])
+    for cell, run in zip(cells, generate_captions(samples, cells, answering, tmp_path, replace(SHORT, question="?"))):
+        settings = cell.answer_settings(12, 0.0, 0)
+        expected = generate_answers(prepare(conversations, settings, answering), settings, answering)
+        assert [*read_captions(run.path).texts.values()] == [answer.text for answer in expected]
 
 
 def test_embeddings_that_are_reused_give_the_same_aligned_sound_bit_for_bit(answering, scenes):

@@ -134,7 +134,9 @@ def embed_sounds(inputs: Mapping[str, Any], answering: AnsweringModel) -> Tensor
     alignment and budget, so that sounds are encoded once.
     """
     tower = answering.model.base_model.audio_tower
-    features = inputs["input_features"].to(tower.dtype)
+    features = inputs["input_features"]
+    if features.is_floating_point():
+        features = features.to(tower.dtype)
     return tower(features, input_features_mask=inputs.get("input_features_mask"), return_dict=True).pooler_output
 
 
