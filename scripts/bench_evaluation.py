@@ -3,11 +3,18 @@
 `ranks`: the ranks of true matches among all candidates, in both directions: `count_ranks`, in tiles, against the plain
 matrix of all cosines in float64 and float32. Answers are checked before anything is timed, contestants take turns in
 one process, and what each needs beside the embeddings is measured in a process of its own. Where the matrix does not
-fit, `--large` times `count_ranks` alone. Prints medians with quartiles and writes JSON.
+fit, `--large` times `count_ranks` alone.
+
+`captions`: the bundled model describes synthetic scenes in batches, against one by one. Texts must be the same before
+anything is timed. `answers` are prepared and generated from scenes that are made before; a `run` of `generate_captions`
+also makes the scenes, in place of reading clips, and writes its files.
+
+Prints medians with quartiles and writes JSON.
 
     python scripts/bench_evaluation.py ranks --output ranks.json
     python scripts/bench_evaluation.py ranks --n 4000 --large 0 --dim 128          # seconds
     python scripts/bench_evaluation.py ranks --device cuda --large 580147 --dim 1024
+    python scripts/bench_evaluation.py captions --threads 1 --output captions.json
 """
 
 import argparse
@@ -16,6 +23,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,12 +33,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from soundclip_hf import __version__
+from soundclip_hf import SoundLlava, SoundLlavaProcessor, __version__
+from soundclip_hf.evaluation.generation import AnsweringModel, Cell, generate_captions, read_captions
+from soundclip_hf.evaluation.generation.answering import generate_answers, prepare, question_about
+from soundclip_hf.evaluation.generation.captioning import QUESTION
 from soundclip_hf.evaluation.ranking import TIE, count_ranks
+from soundclip_hf.evaluation.samples import open_samples, read_sample
 
 TILES = "count_ranks, tiles of float64"
 EXACT, HALF = "matrix, float64", "matrix, float32"
 Pair = tuple[Tensor, Tensor]
+TOP_K, NEW_TOKENS = 8, 64
 
 
 def plain(audio: Tensor, video: Tensor, dtype: torch.dtype, tie: float) -> Pair:
@@ -162,6 +175,62 @@ def show(name: str, row: dict[str, float]) -> None:
     )
 
 
+def captions(args: argparse.Namespace) -> dict[str, Any]:
+    answering = AnsweringModel(
+        SoundLlava.from_pretrained("tiny").eval(), SoundLlavaProcessor.from_pretrained("tiny"), "tiny", None, "own"
+    )
+    samples = open_samples("synthetic", limit=args.n)
+    cell = Cell(0.0, TOP_K)
+    settings = cell.answer_settings(NEW_TOKENS, 0.0, args.seed)
+    rate = answering.processor.feature_extractor.sampling_rate
+    media = [read_sample(sample, sampling_rate=rate) for sample in samples]
+    conversations = [question_about(QUESTION, one.picture, one.sound, rate) for one in media]
+
+    def answers(size: int) -> list[str]:
+        parts = [conversations[start : start + size] for start in range(0, args.n, size)]
+        found = [generate_answers(prepare(part, settings, answering), settings, answering) for part in parts]
+        return [answer.text for part in found for answer in part]
+
+    def run(size: int) -> list[str]:
+        with tempfile.TemporaryDirectory() as folder:
+            (done,) = generate_captions(samples, [cell], answering, Path(folder), batch_size=size)
+            return [*read_captions(done.path).texts.values()]
+
+    calls: dict[str, Callable[[int], list[str]]] = {"answers": answers, "run": run}
+    sizes = (1, args.batch_size)
+    if len({tuple(call(size)) for call in calls.values() for size in sizes}) > 1:
+        raise SystemExit("batches give other texts than single questions: nothing is timed")
+    taken: dict[str, dict[int, list[tuple[float, float]]]] = {name: {size: [] for size in sizes} for name in calls}
+    for _ in range(args.repeats):
+        for name, call in calls.items():
+            for size in sizes:
+                cpu, wall = time.process_time(), time.perf_counter()
+                call(size)
+                taken[name][size].append((time.process_time() - cpu, time.perf_counter() - wall))
+    report: dict[str, Any] = {"n": args.n, "batch_size": args.batch_size, "clocks": {}}
+    for place, clock in enumerate(("cpu", "wall")):
+        report["clocks"][clock] = {}
+        for name, by_size in taken.items():
+            seconds = {size: [pair[place] for pair in pairs] for size, pairs in by_size.items()}
+            # Within a round, so that both share the machine's mood.
+            ratios = [one / batch for one, batch in zip(*seconds.values())]
+            per_second = {size: quartiles([args.n / value for value in values]) for size, values in seconds.items()}
+            report["clocks"][clock][name] = {"per_second": per_second, "ratio": quartiles(ratios)}
+            texts = [f"{size} at a time {shown(found)}/s" for size, found in per_second.items()]
+            print(f"{clock:5}{name:8}{', '.join(texts)}: {shown(quartiles(ratios))} times as fast")
+    return report
+
+
+def quartiles(values: list[float]) -> list[float]:
+    """First quartile, median, third quartile."""
+    return statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
+
+
+def shown(found: list[float]) -> str:
+    low, middle, high = found
+    return f"{middle:.2f} [{low:.2f}, {high:.2f}]"
+
+
 def add_ranks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n", type=int, default=20_000, help="pairs, for all contestants")
     parser.add_argument("--large", type=int, default=100_000, help="pairs, for count_ranks alone; 0: leave it out")
@@ -172,9 +241,16 @@ def add_ranks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
 
 
+def add_captions(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--n", type=int, default=32, help="scenes")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=7)
+
+
 # Name -> adds its options, and measures; what it returns is written.
 PARTS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], dict[str, Any]]]] = {
     "ranks": (add_ranks, ranks),
+    "captions": (add_captions, captions),
 }
 
 
