@@ -136,14 +136,14 @@ def test_rows_say_what_was_compared():
 
 def test_the_batch_size_changes_no_number():
     one, three = (
-        audit(bundled(), scenes(4), AuditSettings(max_new_tokens=6, batch_size=size, pairing=0)) for size in (1, 3)
+        audit(qwen2_audio(), scenes(4), AuditSettings(max_new_tokens=6, batch_size=size, pairing=0)) for size in (1, 3)
     )
     assert one.result.numbers() == pytest.approx(three.result.numbers(), abs=1e-4)
     assert one.pairing == []
 
 
 def test_pairing_is_checked_where_prompts_come_one_by_one():
-    report = audit(bundled(), scenes(4), AuditSettings(max_new_tokens=6, batch_size=1, pairing=4))
+    report = audit(qwen2_audio(), scenes(4), AuditSettings(max_new_tokens=6, batch_size=1, pairing=4))
     assert [row["id"] for row in report.pairing] == scenes(4).ids
     assert report.faults == []
 
@@ -156,7 +156,7 @@ def test_the_seed_decides_the_swaps_and_repeats():
 
 def test_a_stopped_run_goes_on():
     settings = AuditSettings(max_new_tokens=6, batch_size=2, pairing=0)
-    whole = audit(bundled(), scenes(4), settings)
+    whole = audit(qwen2_audio(), scenes(4), settings)
     rows: dict[str, dict] = {}
 
     def keep(row: dict) -> None:
@@ -164,11 +164,11 @@ def test_a_stopped_run_goes_on():
         if len(rows) == 2:
             raise KeyboardInterrupt
 
-    run = Audit(bundled(), scenes(4), settings)
+    run = Audit(qwen2_audio(), scenes(4), settings)
     with pytest.raises(KeyboardInterrupt):
         run.run(keep=keep)
     new: list[dict] = []
-    report = Audit(bundled(), scenes(4), settings).run(json.loads(json.dumps(rows)), new.append)
+    report = Audit(qwen2_audio(), scenes(4), settings).run(json.loads(json.dumps(rows)), new.append)
     assert [row["id"] for row in new] == scenes(4).ids[2:]
     assert report.result.numbers() == pytest.approx(whole.result.numbers(), abs=1e-4)
 

@@ -80,6 +80,7 @@ def test_the_conditions():
         assert not first.says_nothing(condition)
 
 
+@pytest.mark.filterwarnings("ignore:.*silent sound")
 def test_a_condition_with_the_same_sound_says_nothing():
     made = [
         Sample("mute", "mute", audio=wav(None)),
