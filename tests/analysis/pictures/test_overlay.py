@@ -45,6 +45,18 @@ def test_neighbours_that_stay_have_one_outline():
     assert (everything[98:103, 150] != 255).any(-1).all()
 
 
+def test_an_outline_at_the_edge_of_the_picture_is_seen():
+    """The base view of LLaVA-1.6 covers the whole frame."""
+    whole = PatchGrid(0, 0, 400, 200, 2)
+    drawn = np.asarray(overlay(FRAME, heard([1, 0, 0, 1]), whole, side=400))
+    white = (drawn == 255).all(-1)
+    assert white[:4, 50].any()  # above patch 0
+    assert white[50, :4].any()
+    assert white[-4:, 350].any()  # below patch 3
+    assert white[150, -4:].any()
+    assert not white[:4, 350].any()
+
+
 def test_colours_say_how_similar_and_the_rest_is_dark():
     drawn = pixels(heard([0, 0, 0, 0]))
     patches = [drawn[50, 150], drawn[50, 250], drawn[150, 150], drawn[150, 250]]

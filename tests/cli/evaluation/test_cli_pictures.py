@@ -3,6 +3,8 @@
 import pytest
 from PIL import Image
 from result_files import measured, paper_scores, ranked
+from tiny_models import tiny_sound_llava
+from tiny_processors import tiny_sound_processor
 
 from soundclip_hf.bundled import CLIP
 
@@ -72,6 +74,15 @@ def test_overlay_of_the_bundled_clip(soundclip, tmp_path):
     assert -1 <= projected["similarity"]["min"] < projected["similarity"]["max"] <= 1
     with Image.open(tmp_path / "o.png") as drawn:
         assert drawn.width == 1200
+
+
+def test_of_llava_next_the_base_view_is_shown(soundclip, tmp_path):
+    tiny_sound_llava("llava_next").save_pretrained(tmp_path / "model")
+    tiny_sound_processor("llava_next").save_pretrained(tmp_path / "model")
+    options = ["--model", tmp_path / "model", "--out", tmp_path / "o.png", "--top-k", 5, "--json"]
+    done = soundclip("eval", "overlay", CLIP, *options)
+    assert done.code == 0, done.stderr
+    assert [(row["patches"], len(row["kept"])) for row in done.rows] == [(16, 5)] * 2
 
 
 def test_overlay_of_pairs_and_of_one_embedding(soundclip, files, tmp_path):

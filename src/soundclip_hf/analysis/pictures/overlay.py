@@ -181,10 +181,14 @@ def _outline(picture: Image.Image, kept: NDArray[np.bool_], grid: PatchGrid) -> 
                 segments.append(line)
     draw = ImageDraw.Draw(picture)
     thin = max(1, round(max(picture.size) / 256))
+    # At the edge of the picture a line would lie half outside, and be lost.
+    inset = (thin + 2) / 2
+    low, high = np.array([inset, inset] * 2), np.array([*picture.size] * 2) - inset
     for width, colour in ((thin + 2, CASING), (thin, OUTLINE)):
-        for x0, y0, x1, y1 in segments:
+        for segment in segments:
             # Rectangles, since lines have no square ends, and corners would be open.
-            left, top, right, bottom = (int(np.floor(at - width / 2 + 0.5)) for at in (x0, y0, x1, y1))
+            ends = np.clip(segment, low, high)
+            left, top, right, bottom = (int(at) for at in np.floor(ends - width / 2 + 0.5))
             draw.rectangle((left, top, right + width - 1, bottom + width - 1), fill=colour)
 
 
