@@ -85,6 +85,7 @@ def align(
                 _end([measured for _, measured in done])
                 return
             settings, training = read_arguments(options, config)
+            from ..publishing import model_push  # noqa: F401  (registers what --push_to_hub publishes with)
             from ..training.alignment import align as train
 
             with redirect_stdout(sys.stderr):

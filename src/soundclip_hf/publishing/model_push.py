@@ -143,6 +143,21 @@ def push_model(
     return Pushed(**done, card=card, readme=readme)
 
 
+def check_model(config: Any, repo: str, *, license: str | None = None, token: str | bool | None = None) -> None:  # noqa: A002
+    """
+    Check what `push_model` would refuse of an adapter with this configuration.
+
+    Raises:
+        ValueError: A licence has to be stated, or a part is a folder of this machine.
+        HubAccessError: A part cannot be read on the Hub.
+    """
+    from huggingface_hub import HfApi
+
+    check_license(license, non_commercial(config, ()), repo)
+    parts, _ = find_parts(config.to_dict(), HfApi(token=token), needed=True)
+    check_license(license, non_commercial(config, parts), repo)
+
+
 def push_processor(
     folder: str | Path,
     repo: str,
@@ -251,6 +266,6 @@ def _send(
     }
 
 
-register_publisher(model=push_model, processor=push_processor)
+register_publisher(model=push_model, processor=push_processor, check=check_model)
 
-__all__ = ["Pushed", "push_model", "push_processor"]
+__all__ = ["Pushed", "check_model", "push_model", "push_processor"]

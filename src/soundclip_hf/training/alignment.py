@@ -20,6 +20,8 @@ from transformers import set_seed
 from ..evaluation.results import EvalResult
 from ..evaluation.retrieval import retrieval_metrics
 from ..files import write_text
+from ..hub_access import explained
+from ..modeling.checkpoints.pushing import check_publishable
 from .aligner import Aligner, load_aligner
 from .arguments import AlignmentArguments, AlignmentTrainingArguments, ArgumentsError, check_extra, read_arguments
 from .checkpoints import claim, last_checkpoint, only_run
@@ -27,7 +29,7 @@ from .collators import PairCollator, collate_cached
 from .curve import BestEpoch, best_epoch, draw_curve
 from .embedding_cache import INDEX_NAME, CachedPairs, build_cache, cache_folder, finish_cache
 from .pairs import PairRows, PairStream, open_pairs
-from .trainer import AlignmentTrainer, PairEncoder, Progress, StepProgress, readable
+from .trainer import AlignmentTrainer, PairEncoder, Progress, StepProgress, TrainingError, readable
 
 logger = logging.getLogger("transformers.soundclip_hf.training")
 
@@ -56,6 +58,9 @@ def align(
     """
     Train a projector and write the adapter to `training.output_dir`. A run that was stopped there is resumed.
 
+    With `training.push_to_hub`, the adapter is published, too; what the Hub or a licence stands against is said before
+    anything is trained.
+
     The folder then holds what `SoundLlava.from_pretrained` and `SoundClipModel.from_pretrained` read, `retrieval.json`
     (the result, an [`EvalResult`]), `curve.json` (what was logged during training) and, where matplotlib is installed,
     `curve.png`.
@@ -69,7 +74,9 @@ def align(
         InUseError: If another process trains in this folder.
         NotInstalledError: If the extra `train` is missing; nothing has been written then.
         ArgumentsError: If a setting is missing or does not fit; nothing has been written then.
-        CacheError, TrainingError: If the run cannot continue; the message names the step and the rows.
+        CacheError, TrainingError: If the run cannot continue; the message names the step and the rows. The last also if
+            the finished adapter cannot be published.
+        ValueError: If the adapter must not, or cannot be published.
     """
     check_extra()
     settings.check_complete()
@@ -86,6 +93,9 @@ def align(
         aligner = load_aligner(settings)
         train: Any
         validation: Any
+        if training.push_to_hub and first:
+            repo = training.hub_model_id or folder.absolute().name
+            check_publishable(aligner.config, repo, license=training.hub_license, token=training.hub_token)
         train, validation = open_pairs(settings, training.seed)
         recipe = recipe_of(settings, training)
         if first:
@@ -98,9 +108,17 @@ def align(
             train, validation = _cached(settings, training, aligner, encoder, collator, train, validation, progress)
             collator = collate_cached
         _check_sizes(train, validation, training)
-        trainer = AlignmentTrainer(
-            encoder, settings, args=training, train_dataset=train, eval_dataset=validation, data_collator=collator
-        )
+        repo = training.hub_model_id or folder.absolute().name
+        with explained(repo, training.hub_revision, writing=True, kind="model"):
+            trainer = AlignmentTrainer(
+                encoder,
+                settings,
+                aligner.save,
+                args=training,
+                train_dataset=train,
+                eval_dataset=validation,
+                data_collator=collator,
+            )
         if training.disable_tqdm and progress is not None and first:
             trainer.add_callback(StepProgress(progress, stack))
         checkpoint: Any = training.resume_from_checkpoint or last_checkpoint(folder, training.world_size)
@@ -123,8 +141,19 @@ def align(
             result.save(folder / RESULT_NAME)
             write_text(folder / CURVE_NAME, json.dumps(history, indent=1) + "\n")
             _draw(history, best, (folder / CURVE_NAME).with_suffix(".png"))
+            if training.push_to_hub:
+                _push(trainer, folder)
         trainer.accelerator.wait_for_everyone()
     return result
+
+
+def _push(trainer: AlignmentTrainer, folder: Path) -> None:
+    try:
+        trainer.push_to_hub(folder=folder)
+    except ValueError as error:
+        raise TrainingError(
+            f"{error}; the adapter is in {folder}: publish it with `soundclip push {folder} {trainer.hub_model_id}`"
+        ) from error
 
 
 def _draw(history: Sequence[dict[str, Any]], best: BestEpoch | None, path: Path) -> None:

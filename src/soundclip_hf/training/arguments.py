@@ -144,7 +144,13 @@ class AlignmentArguments:
 
 @dataclass
 class AlignmentTrainingArguments(TrainingArguments):
-    """`TrainingArguments` with the recipe of the paper's appendix E as defaults; it does not state all of them."""
+    """
+    `TrainingArguments` with the recipe of the paper's appendix E as defaults; it does not state all of them.
+
+    With `push_to_hub`, the adapter, its processor, card and result are published as `soundclip push` does: at the end,
+    and, unless `hub_strategy` is "end", at every save. `hub_license` is the licence of what is published, as the Hub
+    spells it; weights that may not be used commercially need it.
+    """
 
     output_dir: str | None = "out/align"
     learning_rate: float = 5e-5
@@ -164,6 +170,7 @@ class AlignmentTrainingArguments(TrainingArguments):
     dataloader_drop_last: bool = True
     remove_unused_columns: bool = False
     logging_nan_inf_filter: bool = False
+    hub_license: str | None = None
     report_to: str = "none"
     # Every process reads its own rows of a stream. Without their unreadable rows, batches differ in length, and
     # accelerate could not split them among the processes.

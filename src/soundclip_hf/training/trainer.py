@@ -3,16 +3,21 @@
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from accelerate.utils import gather_object
+from huggingface_hub import HfApi
 from torch import Tensor, nn
 from transformers import EvalPrediction, Trainer, TrainerCallback
 
 from ..evaluation.retrieval import RetrievalResult, evaluate_retrieval
+from ..hub_access import HubAccessError, explained
 from ..losses import alignment_loss, gather_pairs
+from ..modeling.checkpoints.pushing import publish
 from ..modeling.modeling_soundclip import SoundClipModel
 from .arguments import AlignmentArguments
 from .embedding_cache import CachedPairs
@@ -152,11 +157,84 @@ class AlignmentTrainer(Trainer):
     training loss for any number of processes. The learning rate follows it.
     """
 
-    def __init__(self, model: PairEncoder, settings: AlignmentArguments, **kwargs: Any) -> None:
-        self.settings = settings
+    def __init__(
+        self,
+        model: PairEncoder,
+        settings: AlignmentArguments,
+        save_adapter: Callable[[Path], None] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """
+        Args:
+            save_adapter: Writes the adapter with the weights that it has now; needed with `push_to_hub`.
+        """
+        self.settings, self.save_adapter = settings, save_adapter
         self.bad_rows: set[int] = set()
         super().__init__(model, compute_metrics=self.measure, **kwargs)
         self.add_callback(SaveAfterEvaluation())
+
+    def push_to_hub(
+        self,
+        commit_message: str | None = "End of training",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        folder: str | Path | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """
+        Publish the adapter, with a card that says how to load it.
+
+        Args:
+            blocking: Accepted as in `Trainer`: the push is short, and is always waited for.
+            folder: Of an adapter; None writes the adapter as it is now.
+            **kwargs: `tags`.
+
+        Raises:
+            ValueError, HubAccessError: As `push_to_hub` of a model.
+        """
+        if self.hub_model_id is None:
+            self.init_hf_repo(token=token, private=private)
+        if not self.is_world_process_zero():
+            return None
+        with TemporaryDirectory() as place:
+            if folder is None:
+                if self.save_adapter is None:
+                    raise ValueError(
+                        "push_to_hub needs save_adapter, which writes the adapter; pass it to the trainer."
+                    )
+                self.save_adapter(Path(place))
+            return publish(
+                "model",
+                folder or place,
+                str(self.hub_model_id),
+                message=commit_message,
+                token=token or self.args.hub_token,
+                revision=revision or self.args.hub_revision,
+                license=getattr(self.args, "hub_license", None),
+                tags=kwargs.get("tags"),
+            )
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        # The checkpoint's own files hold no adapter. A Hub that does not answer must not end the training.
+        if not self.is_world_process_zero() or self.args.hub_strategy == "end":
+            return
+        step = self.state.global_step
+        try:
+            self.push_to_hub(f"Training in progress, step {step}")
+            if self.args.hub_strategy in ("checkpoint", "all_checkpoints"):
+                last = self.args.hub_strategy == "checkpoint"
+                with explained(str(self.hub_model_id), self.args.hub_revision, writing=True, kind="model"):
+                    HfApi(token=self.args.hub_token).upload_folder(
+                        repo_id=str(self.hub_model_id),
+                        folder_path=checkpoint_folder,
+                        path_in_repo="last-checkpoint" if last else Path(checkpoint_folder).name,
+                        commit_message=f"Training in progress, step {step}, checkpoint",
+                        revision=self.args.hub_revision,
+                    )
+        except HubAccessError as error:
+            logger.warning("step %d is not on the Hub, and the training goes on: %s", step, error)
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None

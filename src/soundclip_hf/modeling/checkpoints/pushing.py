@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 else:
     ProcessorBase = object
 
-# "model" and "processor" -> a function of a folder, a repository and options.
+# "model" and "processor" -> a function of a folder, a repository and options; "check" -> one of a configuration.
 _PUBLISHERS: dict[str, Callable[..., Any]] = {}
 # Arguments of `push_to_hub` that `save_pretrained(push_to_hub=True)` takes too.
 _PUSH_ARGUMENTS = {
@@ -28,8 +28,20 @@ _PUSH_ARGUMENTS = {
 
 
 def register_publisher(**functions: Callable[..., Any]) -> None:
-    """Set the functions that publish a "model" and a "processor"."""
+    """Set the functions that publish a "model" and a "processor", and that "check" a configuration."""
     _PUBLISHERS.update(functions)
+
+
+def check_publishable(config: Any, repo_id: str, **options: Any) -> None:
+    """
+    Check, before a model is trained, that it may be published and loaded elsewhere; `license` and `token` are those of
+    the push.
+
+    Raises:
+        ValueError: As `push_to_hub` would.
+        HubAccessError: If base model or audio encoder cannot be read on the Hub.
+    """
+    _PUBLISHERS["check"](config, repo_id, **options)
 
 
 def publish(kind: str, folder: str | os.PathLike, repo_id: str, **options: Any) -> "CommitInfo":
@@ -204,4 +216,11 @@ class ProcessorPushMixin(ProcessorBase):
             )
 
 
-__all__ = ["ModelPushMixin", "ProcessorPushMixin", "publish", "register_publisher", "take_push_options"]
+__all__ = [
+    "ModelPushMixin",
+    "ProcessorPushMixin",
+    "check_publishable",
+    "publish",
+    "register_publisher",
+    "take_push_options",
+]
