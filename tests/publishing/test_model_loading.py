@@ -141,6 +141,33 @@ def test_a_full_model_and_the_other_ways_to_load(hub, ask, parts, tmp_path):
     assert len(found) == 4
 
 
+TRAINER = """
+import torch
+from hub_models import SAMPLES, adapter_model, logits
+from tiny_inputs import build_inputs
+from transformers import Trainer, TrainingArguments
+model = adapter_model()
+model.requires_grad_(False)
+model.model.audio_projection.requires_grad_(True)
+row = build_inputs(model, SAMPLES[:1])
+row["labels"] = row["input_ids"]
+settings = {"max_steps": 2, "save_steps": 1, "use_cpu": True, "report_to": "none", "remove_unused_columns": False}
+settings |= {"push_to_hub": True, "hub_model_id": "org/ears", "per_device_train_batch_size": 1, "learning_rate": 0.01}
+arguments = TrainingArguments(sys.argv[1], **settings)
+trainer = Trainer(model, arguments, train_dataset=[row] * 2, data_collator=lambda rows: rows[0])
+trainer.train()
+trainer.push_to_hub()
+print(json.dumps(logits(model)))
+"""
+
+
+def test_a_stock_trainer_pushes_the_adapter_of_a_frozen_base(hub, ask, parts, tmp_path):
+    expected = ask(TRAINER, tmp_path / "run")
+    files = {path for path in hub.files("org/ears") if "safetensors" in path}
+    assert files == {"soundclip_adapter.safetensors", "model.safetensors.index.json"}
+    assert_close(ask(LOAD, "org/ears", NONE), expected)
+
+
 REMOTE = """
 from transformers import AutoModelForMultimodalLM, AutoProcessor
 repo, first = sys.argv[1:]

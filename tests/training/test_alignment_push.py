@@ -53,7 +53,9 @@ def test_an_alignment_is_published(hub, ask, tmp_path):
     assert (config["base_model_revision"], config["audio_encoder_revision"]) == tuple(commits.values())
     card = files["README.md"].read().decode()
     assert "| loss | info_nce+distribution |" in card
-    assert str(tmp_path) not in card
+    for name in ("README.md", "retrieval.json", "config.json"):
+        assert str(tmp_path) not in files[name].read().decode()
+    assert json.loads(files["retrieval.json"].read())["model"] == "org/ears"
     bias = load_file(tmp_path / "ears" / ADAPTER)["audio_projection.fc3.bias"].tolist()
     assert ask(LOAD) == bias
 

@@ -191,7 +191,7 @@ def commit(
                 for path, content in change.adding.items()
             }
             _upload(destination, change, adding, create_pr, progress or (lambda paths, _: paths))
-            with _sending(destination.repo, "a file"):
+            with _sending(destination.repo, "a file"), _without_bars():
                 made = api.create_commit(
                     destination.repo,
                     repo_type=destination.kind,

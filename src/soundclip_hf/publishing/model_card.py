@@ -54,9 +54,11 @@ def model_card(
 
     name = repo.split("/")[-1]
     dual = folder.form == "dual encoder"
-    results = {file: _shown(result) for file, result in folder.results.items()}
+    results = {file: _shown(public_result(result, repo)) for file, result in folder.results.items()}
     recipe = next((result.config for result in results.values() if "loss" in result.config), {})
-    index = [entry for result in results.values() for entry in result.to_model_index()[0]["results"]]
+    index = [
+        entry for result in results.values() if result.numbers() for entry in result.to_model_index()[0]["results"]
+    ]
     measured: dict[str, Any] = {"model-index": [{"name": name, "results": index}]} if index else {}
     about = ModelCardData(
         **measured,
@@ -105,18 +107,24 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.strip().encode()).hexdigest()[:12]
 
 
+def public_result(result: EvalResult, repo: str) -> EvalResult:
+    """A result as it is published: of the repository, and of no folder of this machine."""
+    dataset, *split = result.dataset.split(",", 1)
+    config = {
+        name: Path(value).name if isinstance(value, str) and value.startswith(("/", "~")) else value
+        for name, value in result.config.items()
+    }
+    if isinstance(config.get("dataset"), str):
+        config["dataset"] = _without_path(config["dataset"])
+    return replace(result, model=repo, dataset=",".join([_without_path(dataset), *split]), config=config)
+
+
 def _shown(result: EvalResult) -> EvalResult:
-    """A result with the numbers that have an interval (all, if none has) and chance, and without paths."""
+    """A result with the numbers that have an interval (all, if none has) and chance."""
     numbers = result.numbers()
     precise = {name for name in numbers if result.interval(name)}
     chosen = {name: value for name, value in numbers.items() if name in precise or not precise or "chance" in name}
-    dataset, *split = result.dataset.split(",", 1)
-    dataset = ",".join([_without_path(dataset), *split])
-    config = {**result.config}
-    if isinstance(config.get("dataset"), str):
-        config["dataset"] = _without_path(config["dataset"])
-    # `interval` looks numbers up by the parts of their names, which stay nested.
-    return replace(result, dataset=dataset, config=config, metrics=_nested(chosen))
+    return replace(result, metrics=_nested(chosen))
 
 
 def _nested(numbers: Mapping[str, float]) -> dict[str, Any]:
@@ -161,4 +169,4 @@ def _count(folder: ModelFolder, part: str) -> int:
     return sum(math.prod(shape) for key, shape in folder.shapes.items() if part in key)
 
 
-__all__ = ["is_generated", "model_card"]
+__all__ = ["is_generated", "model_card", "public_result"]

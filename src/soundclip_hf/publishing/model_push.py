@@ -4,12 +4,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from ..evaluation.results import EvalResult
 from ..hub_access import explained
 from ..modeling.checkpoints.pushing import register_publisher
 from .commits import Content, Destination, Progress, commit, compare, look_at, open_destination, size_of
-from .model_card import is_generated, model_card
+from .model_card import is_generated, model_card, public_result
 from .model_folder import (
     CARD_NAME,
     CONFIG_NAME,
@@ -133,7 +135,7 @@ def push_model(
         old_card = there.read(CARD_NAME)
     readme, card = _card(source, there, old_card, parts, license_name, restricted, tags, stated=license)
     files: dict[str, Content] = {**source.weights, **source.others}
-    files |= {name: source.root / name for name in source.results}
+    files |= {name: _json_of(public_result(result, there.repo)) for name, result in source.results.items()}
     files |= with_model_code({**config, **changed})
     if PROCESSOR_NAME in source.others:
         files |= with_processor_code(json.loads(source.others[PROCESSOR_NAME].read_text(encoding="utf-8")))
@@ -222,6 +224,13 @@ def _card(
         tags=tags,
     )
     return card, "written"
+
+
+def _json_of(result: EvalResult) -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "result.json"
+        result.save(path)
+        return path.read_bytes()
 
 
 def _license_of(text: str | None) -> str | None:
