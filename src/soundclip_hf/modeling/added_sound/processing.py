@@ -120,8 +120,12 @@ class AddedSoundProcessor(SoundLlavaProcessor):
         return list(dict.fromkeys([*self.wrapped.model_input_names, *super().model_input_names]))
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
-        """Save the model's own processor: a folder of model and processor is a stock checkpoint."""
+        """Save the model's own processor: a folder with the model and this processor is a stock checkpoint."""
         return self.wrapped.save_pretrained(save_directory, *args, **kwargs)
+
+    def push_to_hub(self, *args: Any, **kwargs: Any) -> Any:
+        """Push the model's own processor."""
+        return self.wrapped.push_to_hub(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({type(self.wrapped).__name__}, {type(self.feature_extractor).__name__})"
