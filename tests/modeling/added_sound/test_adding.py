@@ -17,6 +17,7 @@ from transformers import (
     LlavaConfig,
     PaliGemmaConfig,
     PixtralVisionConfig,
+    pipeline,
 )
 
 from soundclip_hf import SoundLlava, WhisperClipModel, add_sound, remove_sound
@@ -292,6 +293,29 @@ def test_a_base_model_alone_hears():
     )
     assert model is base
     assert_equal_to_rounding(model(**inputs).last_hidden_state, expected)
+
+
+@pytest.mark.parametrize("family", ["llava_onevision", "vipllava"])
+def test_labels_and_pipelines(family):
+    model, processor = heard_model(family)
+    batch = mixed_batch(processor)
+    loss = model(**batch, labels=batch["input_ids"]).loss
+    loss.backward()
+    assert model.model.multi_modal_projector.linear_1.weight.grad.abs().sum() > 0
+    content = [{"type": "image", "image": picture()}, {"type": "text", "text": "What?"}]
+    content.append({"type": "audio", "audio": sound(), "sampling_rate": SAMPLING_RATE})
+    pipe = pipeline("image-text-to-text", model=model, processor=processor)
+    (answer,) = pipe(text=[{"role": "user", "content": content}], max_new_tokens=2)
+    assert answer["generated_text"][-1]["role"] == "assistant"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["llava_onevision", "vipllava"])
+def test_compiling(family):
+    model, processor = heard_model(family)
+    batch = mixed_batch(processor)
+    compiled = torch.compile(model, backend="eager")
+    assert_equal_to_rounding(logits_of(compiled, batch), logits_of(model, batch))
 
 
 @pytest.mark.parametrize("family", ["llava", "vipllava"])
