@@ -152,6 +152,13 @@ def test_a_sample_tells_whether_a_base_was_changed():
     assert not is_unchanged(model, sample)
 
 
+def test_a_sample_of_a_large_parameter_lies_inside_it():
+    large = torch.nn.Module()
+    large.weight = torch.nn.Parameter(torch.empty(32_833_536, dtype=torch.int8), requires_grad=False)
+    large.weight[-1] = 7
+    assert take_sample(large)["weight"][-1] == 7
+
+
 def test_the_index_is_removed_when_it_no_longer_holds(model, tmp_path):
     model.save_pretrained(tmp_path)
     assert set(json.loads((tmp_path / INDEX).read_text())) == {"weight_map"}
