@@ -56,7 +56,8 @@ class SoundLlavaProcessor(ProcessorPushMixin, CheckpointNameMixin, ProcessorMixi
         image_token (`str`, *optional*, defaults to `"<image>"`):
             A token of the tokenizer.
         num_additional_image_tokens (`int`, *optional*, defaults to 1):
-            The `[CLS]` row, which the sound replaces: always 1.
+            The `[CLS]` row, which the sound replaces: 1; 0 for a vision tower without it, such as SigLIP's, whose
+            strategy is `full`.
         audio_token (`str`, *optional*, defaults to `"<audio>"`):
             A marker in the text; it is not a token.
         llava_variant (`str`, *optional*):
@@ -254,7 +255,8 @@ class SoundLlavaProcessor(ProcessorPushMixin, CheckpointNameMixin, ProcessorMixi
                 mode=sound_patches,
                 k=self.sound_top_k if sound_patches == "drop" else -1,  # in zero mode the model decides
                 scope=self.patch_budget_scope,
-                select_strategy=self.vision_feature_select_strategy,
+                # Without [CLS], the first row is one that only a sound takes the place of.
+                select_strategy=self.vision_feature_select_strategy if self.num_additional_image_tokens else "default",
                 sound_select_strategy=self.sound_select_strategy,
             ),
             samples=batch.sizes,

@@ -9,6 +9,7 @@ from transformers import WhisperFeatureExtractor as StockWhisperFeatureExtractor
 from ..audio_encoders.whisperclip.feature_extraction_whisperclip import WhisperClipFeatureExtractor
 from ..checkpoint_names import checkpoint_name
 from ..configuration_soundclip import SoundClipConfig
+from ..vision_tower import has_class_token
 from .encoder import load_extractor, window_of
 
 
@@ -48,6 +49,12 @@ def parts_of_llava(
         "llava_variant": "llava_next" if isinstance(base, LlavaNextProcessor) else "llava",
     }
     parts = {name: value for name, value in parts.items() if value is not None}
+    if vision is None:  # a processor that counts 0 and leaves nothing out; old ones with [CLS] count 0, too
+        without_class_token = (base.num_additional_image_tokens, base.vision_feature_select_strategy) == (0, "full")
+    else:
+        without_class_token = not has_class_token(vision)
+    if without_class_token:
+        parts["num_additional_image_tokens"] = 0
     if isinstance(sound_config, dict):
         sound_config = SoundClipConfig(**sound_config)
     if sound_config is not None:

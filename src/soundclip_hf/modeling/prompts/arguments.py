@@ -61,9 +61,11 @@ def check_fields(processor: Any) -> None:
         check_choice(name, getattr(processor, name))
     processor.patch_size = as_int("patch_size", processor.patch_size, 1)
     processor.sound_top_k = as_int("sound_top_k", processor.sound_top_k, 0)
-    if processor.num_additional_image_tokens != 1:
+    additional = processor.num_additional_image_tokens
+    without_class_token = additional == 0 and processor.vision_feature_select_strategy == "full"
+    if additional != 1 and not without_class_token:
         raise ValueError(
-            f"num_additional_image_tokens={processor.num_additional_image_tokens}: must be 1, the [CLS] row of the "
+            f"num_additional_image_tokens={additional}: must be 1, the [CLS] row of the "
             "vision tower, whose place the sound takes."
         )
     if not processor.audio_token or processor.audio_token == processor.image_token:
