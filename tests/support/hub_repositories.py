@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import threading
@@ -43,7 +44,12 @@ class Blob:
 
     @property
     def etag(self) -> str:
-        return hashlib.sha256(self.read()).hexdigest() if self.large else self.oid
+        if not self.large:
+            return self.oid
+        if isinstance(self.content, bytes):
+            return hashlib.sha256(self.content).hexdigest()
+        about = self.content.stat()
+        return _sha256(self.content, about.st_mtime_ns, about.st_size)
 
     def entry(self, path: str) -> dict[str, Any]:
         """As in a listing."""
@@ -179,6 +185,13 @@ class Hub:
 
     def upload_mode(self, name: str, size: int) -> str:
         return "lfs" if _is_large(name, size) else "regular"
+
+
+@functools.cache
+def _sha256(path: Path, *_: int) -> str:
+    # Every question about a file asks for it, and of a large one it takes seconds, during which nobody is answered.
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_large(name: str, size: int) -> bool:
