@@ -46,6 +46,12 @@ def test_the_page_shows_every_task_picture_and_command(tmp_path):
     assert "suite.json" not in page
 
 
+def test_files_come_in_the_order_of_their_numbers(tmp_path):
+    for k in (16, 2, 8):
+        result(k=k).save(tmp_path / f"k{k}.json")
+    assert [path.name for path in read_results(tmp_path)] == ["k2.json", "k8.json", "k16.json"]
+
+
 def test_a_folder_without_results_is_named(tmp_path):
     (tmp_path / "other.json").write_text("{}")
     with pytest.raises(ValueError, match="holds no result"):

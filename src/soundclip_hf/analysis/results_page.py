@@ -1,5 +1,6 @@
 """Writes a page of tables and pictures about a folder of results; it reads nothing but their JSON."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ def read_results(folder: str | Path) -> dict[Path, EvalResult]:
         ValueError: If there is none, or one of a later format.
     """
     found = {}
-    for path in sorted(Path(folder).rglob("*.json")):
+    for path in sorted(Path(folder).rglob("*.json"), key=_by_numbers):
         if any(part.startswith(".") for part in path.relative_to(folder).parts):
             continue
         text = path.read_text(encoding="utf-8")
@@ -101,6 +102,11 @@ def results_page(folder: str | Path, *, title: str, commands: Sequence[str] = ()
         pictures=[(path.stem.replace("-", " "), path.relative_to(folder).as_posix()) for path in pictures],
         plain=_plain,
     )
+
+
+def _by_numbers(path: Path) -> list[tuple[int, str]]:
+    """A key that sorts k2 before k16."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.as_posix())]
 
 
 def _groups(result: EvalResult) -> dict[str, dict[str, str]]:

@@ -64,8 +64,9 @@ def suite(
             write_text(out / STEPS, json.dumps(done, indent=2) + "\n")
             if as_json:
                 result({"command": shown[number], "seconds": done[command]})
-        given = f"soundclip eval suite --config {config} --out {{out}}"
-        steps = [f"{command}  # {done[command]:.0f} s" for command in commands]
+        # With a plain name of a folder the page can be copied from, and does not tell where it was made.
+        given = f"soundclip eval suite --config {config} --out results"
+        steps = [f"{command.replace('{out}', 'results')}  # {done[command]:.0f} s" for command in commands]
         _write(out, title, text, [given, "", "# which is", *steps])
         note(f"{out / PAGE}: {len(steps)} commands, {sum(done[command] for command in commands):.0f} s")
 
