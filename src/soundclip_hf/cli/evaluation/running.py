@@ -4,8 +4,9 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 
-import click
 import typer
+
+from ..output import USAGE
 
 
 def runner(context: typer.Context, to_stderr: bool) -> Callable[[Sequence[str]], int]:
@@ -25,11 +26,15 @@ def runner(context: typer.Context, to_stderr: bool) -> Callable[[Sequence[str]],
                 code = root.command.main(list(words), prog_name=root.info_name, standalone_mode=False)
         except SystemExit as stop:
             code = stop.code
-        except click.exceptions.Exit as stop:
+        except typer.Exit as stop:
             code = stop.exit_code
-        except click.ClickException as error:
-            error.show()
-            code = error.exit_code
+        except Exception as error:
+            # An error in the words. Its class belongs to click, which typer brings under different names.
+            show = getattr(error, "show", None)
+            if show is None:
+                raise
+            show()
+            code = getattr(error, "exit_code", USAGE)
         return code if isinstance(code, int) else 0
 
     return run
