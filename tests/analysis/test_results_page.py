@@ -47,9 +47,17 @@ def test_the_page_shows_every_task_picture_and_command(tmp_path):
 
 
 def test_files_come_in_the_order_of_their_numbers(tmp_path):
-    for k in (16, 2, 8):
-        result(k=k).save(tmp_path / f"k{k}.json")
-    assert [path.name for path in read_results(tmp_path)] == ["k2.json", "k8.json", "k16.json"]
+    names = [
+        "alpha0.125-k8.json",
+        "alpha0.25-k8.json",
+        "alpha0.5-k8.json",
+        "raw-k2.json",
+        "raw-k8.json",
+        "raw-k16.json",
+    ]
+    for name in reversed(names):
+        result(name=name).save(tmp_path / name)
+    assert [path.name for path in read_results(tmp_path)] == names
 
 
 def test_a_folder_without_results_is_named(tmp_path):

@@ -104,9 +104,10 @@ def results_page(folder: str | Path, *, title: str, commands: Sequence[str] = ()
     )
 
 
-def _by_numbers(path: Path) -> list[tuple[int, str]]:
-    """A key that sorts k2 before k16."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.as_posix())]
+def _by_numbers(path: Path) -> list[tuple[float, str]]:
+    """A key that sorts k2 before k16, and alpha0.125 before alpha0.5."""
+    text, *rest = re.split(r"(\d+(?:\.\d+)?)", path.as_posix())
+    return [(-1, text), *((float(number), after) for number, after in zip(rest[::2], rest[1::2], strict=True))]
 
 
 def _groups(result: EvalResult) -> dict[str, dict[str, str]]:
