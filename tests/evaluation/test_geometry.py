@@ -223,11 +223,11 @@ def test_all_measurements():
     ("call", "message"),
     [
         (lambda: linear_cka(torch.randn(3, 2), torch.randn(4, 2)), r"x \(3, 2\) and y \(4, 2\)"),
-        (lambda: linear_cka(torch.randn(3, 2), torch.randn(3, 2), debiased=True), "3 items: at least 4"),
+        (lambda: linear_cka(torch.randn(3, 2), torch.randn(3, 2), debiased=True), "3 samples: at least 4"),
         (lambda: linear_cka(torch.randn(5, 2), torch.full((5, 2), 0.1)), "all rows of one side are the same"),
         (lambda: cka(torch.randn(9, 2) / 0, torch.randn(9, 2)), "x: holds NaN or Inf"),
         (lambda: linear_predictability(torch.randn(20, 2), torch.full((20, 2), 0.1)), "nothing to predict"),
-        (lambda: linear_predictability(torch.randn(9, 2), torch.randn(9, 2)), "9 items: at least 10"),
+        (lambda: linear_predictability(torch.randn(9, 2), torch.randn(9, 2)), "9 samples: at least 10"),
         (
             lambda: linear_predictability(torch.randn(12, 2), torch.randn(12, 2), groups=list("abc") * 4),
             "folds=5: must be 2 to 3, the number of groups",
@@ -235,7 +235,7 @@ def test_all_measurements():
         (lambda: label_probe(torch.randn(20, 2), ["a"] * 20), "20 labels of 1 kinds for 20 items"),
         (lambda: info_nce_bound(torch.randn(8, 2), torch.randn(8, 3)), "other widths"),
         (lambda: info_nce_bound(torch.randn(8, 2), torch.randn(8, 2), batch_size=1), "batch_size=1"),
-        (lambda: measure_geometry(samples(5)), "5 items: at least 8"),
+        (lambda: measure_geometry(samples(5)), "5 samples: at least 8"),
     ],
 )
 def test_bad_input(call, message):

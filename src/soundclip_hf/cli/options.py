@@ -1,12 +1,13 @@
 """Options and arguments that several commands share, so that each has one name, one help text and one default rule."""
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .output import UsageError
+from .output import CliError, UsageError
 
 
 class Modality(StrEnum):
@@ -147,6 +148,28 @@ def check_out(out: Path | None) -> None:
         raise UsageError(f"--out {out}: {out.parts[0]} is no home folder that the shell knows; write the whole path")
 
 
+def check_place(path: Path | None, option: str = "--out", *, folder: bool = False) -> None:
+    """
+    Check that an output can be written, before the work that it is for: the folders above it may be made later.
+
+    Args:
+        folder: Whether the output is a folder; otherwise it is a file.
+
+    Raises:
+        UsageError: If there is a folder in place of the file, or a file in place of the folder.
+        CliError: If a folder above it is a file, or cannot be written.
+    """
+    if path is None:
+        return
+    if path.exists() and path.is_dir() != folder:
+        raise UsageError(f"{option} {path}: is a {'file; name a folder' if folder else 'folder; name a file'}")
+    above = next(one for one in (path, *path.parents) if one.is_dir() or one.is_file())
+    if above != path and not above.is_dir():
+        raise CliError(f"{option} {path}: {above} is a file and can hold no files; name another place")
+    if not os.access(above, os.W_OK):
+        raise CliError(f"{option} {path}: {above} cannot be written; name another place")
+
+
 def check_media(folder: Path | None) -> None:
     """
     Check the folder of `--media` once, so that a wrong one is not an error of every clip.
@@ -185,5 +208,6 @@ __all__ = [
     "UniqueVideoOption",
     "check_media",
     "check_out",
+    "check_place",
     "parse_frame",
 ]

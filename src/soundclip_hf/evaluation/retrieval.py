@@ -237,7 +237,7 @@ def _check(audio: Tensor, video: Tensor, pool: int | None, sample: int | None, r
             "i of one belonging to row i of the other. Pad raw embeddings of another width with zeros."
         )
     if len(audio) < 2:
-        raise ValueError(f"{len(audio)} pair(s): retrieval needs at least 2.")
+        raise ValueError(f"{len(audio)} pair(s): retrieval needs at least 2; give more samples")
     for name, value in (("pool", pool), ("sample", sample)):
         if value is not None and value < 2:
             raise ValueError(f"{name}={value}: must be at least 2, or None.")

@@ -162,13 +162,23 @@ def test_data_that_cannot_be_audited(soundclip, files, tmp_path):
 def test_clips_without_sound_are_named(soundclip, files, tmp_path):
     folder = tmp_path / "clips"
     folder.mkdir()
-    for name in ("a.mp4", "b.mp4", "silent.mp4"):
+    for name in ("a.mp4", "b.mp4", "silent.mp4", "corrupt.mp4", "tone.wav"):
         (folder / name).write_bytes((files / name).read_bytes())
     outcome = soundclip("audit", "--data", folder, *FEW, "--json")
     assert outcome.code == 0, outcome.stderr
-    assert f"1 samples of {folder} have no sound and are left out" in outcome.stderr
+    assert "1 of 4 samples have no sound; the first is silent" in outcome.stderr
+    assert f"warning: corrupt: {folder / 'corrupt.mp4'}: " in outcome.stderr
+    assert "2 of 4 samples cannot be used; the result is about the 2 others" in outcome.stderr
+    assert f"{folder}: 1 is left out" in outcome.stderr
+    assert "the first is tone.wav" in outcome.stderr
     (row,) = outcome.rows
-    assert (row["n"], row["config"]["left_out"]) == (2, ["silent"])
+    assert (row["n"], row["config"]["left_out"]) == (2, ["tone.wav", "corrupt", "silent"])
+
+
+def test_more_patches_than_a_picture_has(soundclip):
+    outcome = soundclip("audit", *FEW, "--top-k", 65)
+    assert outcome.code == 2
+    assert "--top-k 65: the pictures of soundclip_hf/bundled/tiny have 64 patches; give 0..64" in outcome.error
 
 
 @pytest.mark.parametrize(

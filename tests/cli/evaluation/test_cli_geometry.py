@@ -34,11 +34,11 @@ def test_bad_command_lines(soundclip, tmp_path):
     (tmp_path / "text").write_text("x")
     for words, code, message in (
         (out, 2, "give --data, or the --cache of an earlier run"),
-        ([*cache, *out], 1, "none.safetensors"),
+        ([*cache, *out], 1, "none.safetensors: no such file; give --data"),
         (["--cache", tmp_path / "text", *out], 1, "text: is no readable safetensors file"),
         ([*cache, *out, "--model", "m"], 2, "--model goes with --data"),
         ([*cache, *out, "--temperature", 0], 2, "--temperature 0"),
-        (["--data", "synthetic", "--limit", 4, *out], 1, "4 items: at least 8 are needed"),
+        (["--data", "synthetic", "--limit", 4, *out], 1, "4 samples: at least 8 are needed; give more"),
     ):
         done = soundclip("eval", "geometry", *words)
         assert done.code == code, words

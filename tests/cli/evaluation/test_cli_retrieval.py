@@ -175,6 +175,7 @@ def test_bad_input(soundclip, files, clips, tmp_path):
         (["--data", tmp_path / "nowhere", *out], 1, "no such file or folder"),
         (["--data", "synthetic", "--split", "eval", *out], 1, "--split eval: synthetic has none; leave it out"),
         (["--data", "synthetic", "--media", tmp_path / "nowhere", *out], 2, "no such folder"),
+        (["--data", files / "a.mp4", *out], 1, "a.mp4: is a file; give a table (.jsonl, .json, .parquet), or a folder"),
         (["--data", clips, "--out", tmp_path], 2, f"--out {tmp_path}: is a folder; name a file"),
         (["--data", clips, "--cache", tmp_path, *out], 2, f"--cache {tmp_path}: is a folder"),
         (["--data", clips, "--cache", tmp_path / "r.json", *out], 2, "is the file of --out, too"),

@@ -33,6 +33,13 @@ def test_a_suite_runs_its_commands_and_writes_a_page(soundclip, tmp_path, result
     assert "| alignment projected · a2v | 45 |" in (results / "README.md").read_text()
 
 
+def test_a_dry_run_in_json(soundclip, tmp_path):
+    done = soundclip("eval", "suite", "--config", "eval/tiny", "--out", tmp_path / "s", "--dry-run", "--json")
+    assert done.code == 0
+    assert done.rows[0]["command"].startswith("soundclip eval retrieval --data synthetic")
+    assert not (tmp_path / "s").exists()
+
+
 def test_what_has_finished_is_not_run_again(soundclip, tmp_path, results):
     """The first command prints JSON each time that it runs; the second one fails until its file is there."""
     late = tmp_path / "late.json"

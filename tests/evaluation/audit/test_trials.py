@@ -10,6 +10,7 @@ from PIL import Image
 
 from soundclip_hf.evaluation.audit.trials import Trials, swaps
 from soundclip_hf.evaluation.samples import Sample, Samples
+from soundclip_hf.media import MediaError
 
 RATE = 16_000
 
@@ -102,6 +103,33 @@ def test_samples_without_sound_are_left_out_and_named():
     assert found.ids == ["a", "b"]
     assert found.left_out == ["picture"]
     assert [found[index].id for index in range(2)] == ["a", "b"]
+
+
+def test_samples_that_cannot_be_read_are_left_out_and_named(tmp_path):
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF")
+    made = [
+        Sample("broken", "broken", audio=str(broken)),
+        Sample("a", "a", audio=wav(0)),
+        Sample("b", "b", audio=wav(1)),
+    ]
+    found = trials(made)
+    assert found.ids == ["a", "b"]
+    assert found.left_out == ["broken"]
+    assert "broken.wav" in found.failed["broken"]
+    with pytest.raises(ValueError, match=r"none of its 1 samples has a sound.*broken\.wav"):
+        trials(made[:1])
+
+
+def test_a_sound_that_is_gone_during_the_run_is_no_silence(tmp_path, monkeypatch):
+    monkeypatch.setattr("soundclip_hf.evaluation.audit.trials._CACHED", 1)
+    paths = [tmp_path / f"{number}.wav" for number in range(3)]
+    for number, path in enumerate(paths):
+        path.write_bytes(wav(number))
+    found = trials([Sample(path.stem, path.stem, audio=str(path)) for path in paths])
+    paths[0].unlink()
+    with pytest.raises(MediaError, match="no such file"):
+        found[0]
 
 
 def test_no_sounds_and_too_few():

@@ -1,6 +1,7 @@
 """Samples: every kind of source gives the same scenes, in order, with what is known about them."""
 
 import json
+import os
 import wave
 
 import numpy as np
@@ -158,3 +159,13 @@ def test_a_file_that_cannot_be_read_is_named_with_its_sample(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"no clip")
     with pytest.raises(MediaError, match=r"^a: .*a\.mp4"):
         read_sample(open_samples(tmp_path)[0], sampling_rate=16000)
+
+
+def test_files_of_a_folder_that_are_no_samples_are_named(tmp_path):
+    for name in (b"a.mp4", b"sub.wav", b"cover.png", b"caf\xe9.mp4"):
+        with open(os.path.join(os.fsencode(tmp_path), name), "wb"):
+            pass
+    found = open_samples(tmp_path)
+    assert found.ids == ["a"]
+    # A picture alone has no sound to lose.
+    assert found.left_out == ("sub.wav", "caf\\xe9.mp4")

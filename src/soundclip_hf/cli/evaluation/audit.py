@@ -9,7 +9,8 @@ import typer
 
 from ...text_tables import check_writable
 from .. import options
-from ..output import FAILED, CliError, UsageError, note, progress, reporting, result
+from ..output import FAILED, CliError, UsageError, note, progress, reporting, result, warn
+from .running import warn_left_out
 
 if TYPE_CHECKING:
     from ...evaluation.audit import AuditReport, AuditSubject
@@ -100,6 +101,7 @@ def audit(
         options.check_media(media)
         if out is not None and out.suffix != ".json":
             raise UsageError(f"--out {out}: the result is a .json file")
+        options.check_place(out)
         try:
             check_writable(question)
         except ValueError as error:
@@ -115,11 +117,18 @@ def audit(
         how = alignment and alignment.value
         choice = ModelChoice(model, revision, encoder, how, device, dtype, seed, "MODEL")
         ours = {"--encoder": encoder, "--alignment": how, "--top-k": top_k, "--patches": patches}
+        warn_left_out(samples)
         subject = _subject(choice, top_k, patches and patches.value, [name for name in ours if ours[name] is not None])
         settings = AuditSettings(question, max_new_tokens, batch_size, pairing, moment, seed)
         run = Audit(subject, samples, settings)
-        if run.trials.left_out:
-            note(f"{len(run.trials.left_out)} samples of {samples.name} have no sound and are left out")
+        for why in run.trials.failed.values():
+            warn(why)
+        silent = [one for one in run.trials.left_out if one not in {*run.trials.failed, *samples.left_out}]
+        if silent:
+            warn(f"{samples.name}: {len(silent)} of {len(samples)} samples have no sound; the first is {silent[0]}")
+        lost = len(silent) + len(run.trials.failed)
+        if lost:
+            warn(f"{lost} of {len(samples)} samples cannot be used; the result is about the {len(run.trials)} others")
         file = None if out is None else AnswerFile(out.with_suffix(".jsonl"))
         done: dict[str, dict[str, Any]] = {}
         if file is not None:
@@ -155,11 +164,15 @@ def audit(
 
 def _subject(choice: "ModelChoice", top_k: int | None, patches: str | None, given: list[str]) -> "AuditSubject":
     from ...evaluation.audit import SoundLlavaSubject, TransformersSubject
+    from ...evaluation.generation.answering import largest_top_k
     from ..loading import find_config, load, load_any
 
     config = find_config(choice.source, choice.revision, choice.option)
     if config.model_type in OURS:
         loaded = load(choice)
+        most = largest_top_k(loaded)
+        if top_k is not None and most is not None and top_k > most:
+            raise UsageError(f"--top-k {top_k}: the pictures of {loaded.name} have {most} patches; give 0..{most}")
         return SoundLlavaSubject(
             loaded.model,
             loaded.processor,

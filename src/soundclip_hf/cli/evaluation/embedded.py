@@ -12,7 +12,9 @@ from ...evaluation.samples import open_samples
 from ...evaluation.samples.opening import SYNTHETIC
 from ..dual_encoder import load_dual
 from ..loading import ModelChoice
-from ..output import UsageError, warn, with_progress
+from ..options import check_place
+from ..output import CliError, UsageError, warn, with_progress
+from .running import warn_left_out
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,10 @@ def check_files(out: Path, cache: Path | None) -> None:
 
     Raises:
         UsageError: If one is a folder, or both are one file.
+        CliError: If one cannot be written.
     """
-    for option, path in (("--out", out), ("--cache", cache)):
-        if path is not None and path.is_dir():
-            raise UsageError(f"{option} {path}: is a folder; name a file")
+    check_place(out)
+    check_place(cache, "--cache")
     if cache is not None and cache.absolute() == out.absolute():
         raise UsageError(f"--cache {cache}: is the file of --out, too; name another")
 
@@ -71,8 +73,7 @@ def embed(
     # Synthetic scenes have no end; of others, the first samples may be of one video.
     opened = open_samples(data, split=split, media=media, limit=limit if data == SYNTHETIC else None)
     chosen = (opened.unique_groups(choice.seed) if unique_video else opened).take(limit)
-    if opened.left_out:
-        warn(f"{opened.name}: {len(opened.left_out)} rows have no sound or no picture, and are left out")
+    warn_left_out(opened)
     dual = load_dual(choice)
     if choice.encoder is not None:
         warn(f"no projector was trained for {choice.encoder}: what is called projected is a random projection")
@@ -102,9 +103,11 @@ def kept(cache: Path, *, unique_video: bool, limit: int | None, seed: int) -> Me
     The samples of a file that an earlier run has made with `--cache`.
 
     Raises:
-        OSError: If the file cannot be opened.
+        CliError: If there is no such file.
         ValueError: If it is another file.
     """
+    if not cache.is_file():
+        raise CliError(f"--cache {cache}: no such file; give --data, and an earlier run or this one writes it")
     samples = EmbeddedSamples.load(cache)
     if unique_video:
         samples = samples.unique_groups(seed)

@@ -9,6 +9,7 @@ import typer
 from ...extras import require
 from .. import options
 from ..output import FAILED, CliError, UsageError, note, progress, reporting, result, warn
+from .running import warn_left_out
 
 if TYPE_CHECKING:
     from ...evaluation.generation import CaptionScoring
@@ -128,8 +129,7 @@ def generation(
     """
     with reporting(debug, "split", "media", "reference"):
         options.check_out(out)
-        if out.is_file():
-            raise UsageError(f"--out {out}: is a file; name a folder")
+        options.check_place(out, folder=True)
         options.check_media(media)
         given = {
             "model": model,
@@ -137,17 +137,17 @@ def generation(
             "split": split,
             "media": media and str(media),
             "limit": limit,
-            "alignments": _list(alignments),
+            "alignments": _list(alignments, str, "--alignments"),
             "alphas": list(SWEPT) if alphas == SWEEP else _list(alphas, float, "--alphas"),
             "top_k": _list(top_k, int, "--top-k"),
-            "patches": _list(patches),
+            "patches": _list(patches, str, "--patches"),
             "question": question,
             "frame": frame,
             "batch_size": batch_size,
             "max_new_tokens": max_new_tokens,
             "temperature": temperature,
             "reference": reference,
-            "metrics": _list(metrics),
+            "metrics": _list(metrics, str, "--metrics"),
             "bertscore_model": bertscore_model,
             "bertscore_layer": bertscore_layer,
             "bertscore_baseline": bertscore_baseline,
@@ -171,8 +171,7 @@ def generation(
         ]
         _check_names(choices)
         samples = open_samples(settings.data, split=settings.split, media=settings.media, limit=settings.limit)
-        if samples.left_out:
-            warn(f"{samples.name}: {len(samples.left_out)} rows have no sound or no picture, and are left out")
+        warn_left_out(samples)
         scoring = _scoring(samples, settings, moment, choices[0].place()[0])
         paths = [path for choice in choices for path in _caption(choice, samples, settings, moment, out)]
         results, unscored = _score(paths, scoring, out, as_json)
@@ -188,13 +187,16 @@ def _is_typed(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _list(text: str | None, kind: Callable[[str], Any] = str, option: str = "") -> list[Any] | None:
+def _list(text: str | None, kind: Callable[[str], Any], option: str) -> list[Any] | None:
     if text is None:
         return None
     try:
-        return [kind(part.strip()) for part in text.split(",") if part.strip()]
+        values = [kind(part.strip()) for part in text.split(",") if part.strip()]
     except ValueError as error:
         raise UsageError(f"{option} {text}: write numbers, joined by commas") from error
+    if not values:
+        raise UsageError(f"{option} {text!r}: holds no value; write values joined by commas, or leave the option out")
+    return values
 
 
 def _settings(config: str | None, given: dict[str, Any]) -> "GenerationSettings":

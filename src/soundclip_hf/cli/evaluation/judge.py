@@ -9,7 +9,7 @@ import typer
 
 from ...extras import require
 from ..ave2.causes import Causes
-from ..options import DebugOption, JsonOption, SplitOption, check_media, check_out
+from ..options import DebugOption, JsonOption, SplitOption, check_media, check_out, check_place
 from ..output import FAILED, CliError, UsageError, note, reporting, result, warn, with_progress
 from ..server_options import RequestOptions, with_options
 
@@ -71,6 +71,8 @@ def judge(
     """
     with reporting(debug):
         check_out(out)
+        check_place(out, folder=True)
+        check_place(sheet, "--sheet")
         check_media(media)
         if data is None:
             for name, value in (("--split", split), ("--media", media), ("--with-frame", with_frame or None)):

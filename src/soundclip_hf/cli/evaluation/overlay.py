@@ -76,6 +76,7 @@ def overlay(
     """
     with reporting(debug):
         options.check_out(out)
+        options.check_place(out)
         if out.suffix not in (".png", ".svg", ".pdf"):
             raise UsageError(f"--out {out}: a picture is a .png, .svg or .pdf file")
         moment = options.parse_frame(frame)

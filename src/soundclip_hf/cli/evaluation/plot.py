@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ...extras import require
-from ..options import DebugOption, JsonOption, check_out
+from ..options import DebugOption, JsonOption, check_out, check_place
 from ..output import UsageError, note, reporting, result
 
 
@@ -53,6 +53,7 @@ def plot(
         if metric is not None and not curve:
             raise UsageError(f"--metric belongs to budget and alpha; {picture.value} has its own numbers")
         check_out(out)
+        check_place(out)
         if out.suffix not in (".png", ".svg", ".pdf"):
             raise UsageError(f"--out {out}: a picture is a .png, .svg or .pdf file")
         require("matplotlib", what="soundclip eval plot")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..options import DataOption, DebugOption, JsonOption, LimitOption, check_out
+from ..options import DataOption, DebugOption, JsonOption, LimitOption, check_out, check_place
 from ..output import FAILED, note, reporting, result
 from .running import runner
 
@@ -95,6 +95,7 @@ def _repeat(
 ) -> None:
     """Measure the rows of a table of retrieval that can be measured, and say what is missing for the others."""
     check_out(out)
+    check_place(out, folder=True)
 
     from ...analysis.paper_tables import paper_table
     from ...analysis.retrieval_table import POOL, Missing, adapter_folder, compare, missing_parts

@@ -151,7 +151,7 @@ def _print(found: "EvalResult") -> None:
         f"{config['pool']}"
     )
     names = {"mean_rank": "mean rank", "t1": "T1 %", "t3": "T3 %", "t10": "T10 %"}
-    width = 27
+    width = 30
     print(f"{'value ± sd [95 % interval]':29}" + "".join(f"{words:>{width}}" for words in names.values()))
     for alignment in ("raw", "projected"):
         for way, words in (("a2v", "sound to picture"), ("v2a", "picture to sound")):

@@ -1,12 +1,16 @@
-"""Runs a command of `soundclip` from within another one, in the same process."""
+"""What commands that measure share: running another command in the same process, and naming what is left out."""
 
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
+from typing import TYPE_CHECKING
 
 import typer
 
-from ..output import USAGE
+from ..output import USAGE, warn
+
+if TYPE_CHECKING:
+    from ...evaluation.samples import Samples
 
 
 def runner(context: typer.Context, to_stderr: bool) -> Callable[[Sequence[str]], int]:
@@ -40,4 +44,14 @@ def runner(context: typer.Context, to_stderr: bool) -> Callable[[Sequence[str]],
     return run
 
 
-__all__ = ["runner"]
+def warn_left_out(samples: "Samples") -> None:
+    """Say how many rows or files of a data set are no samples, and name the first."""
+    if left := samples.left_out:
+        several = f"{len(left)} are" if len(left) > 1 else "1 is"
+        warn(
+            f"{samples.name}: {several} left out, without a sound or a picture or with a name that is not UTF-8; "
+            f"the first is {left[0]}"
+        )
+
+
+__all__ = ["runner", "warn_left_out"]

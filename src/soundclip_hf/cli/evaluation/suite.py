@@ -11,7 +11,7 @@ import typer
 
 from ...files import write_text
 from ...text_tables import json_value
-from ..options import DebugOption, JsonOption, check_out
+from ..options import DebugOption, JsonOption, check_out, check_place
 from ..output import CliError, UsageError, note, reporting, result
 from .running import runner
 
@@ -42,11 +42,12 @@ def suite(
     """
     with reporting(debug):
         check_out(out)
+        check_place(out, folder=True)
         title, text, commands = _read(config)
         shown = [command.replace("{out}", shlex.quote(str(out))) for command in commands]
         if dry_run:
             for command in shown:
-                print(command)
+                result({"command": command}) if as_json else print(command)
             return
         out.mkdir(parents=True, exist_ok=True)
         done = _finished(out)

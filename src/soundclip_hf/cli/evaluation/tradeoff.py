@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...extras import require
-from ..options import DebugOption, JsonOption
+from ..options import DebugOption, JsonOption, check_place
 from ..output import UsageError, note, reporting, result
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def tradeoff(
             require("matplotlib", what="soundclip tradeoff --plot")
             if plot.suffix not in (".png", ".svg", ".pdf"):
                 raise UsageError(f"--plot {plot}: a picture is a .png, .svg or .pdf file")
+            check_place(plot, "--plot")
         from ...analysis.tradeoff import ICASSP2027_METRICS, icassp2027_points, paper_points, read_points, recommend
         from ...analysis.tradeoff import tradeoff as compare
         from ...evaluation.results import EvalResult

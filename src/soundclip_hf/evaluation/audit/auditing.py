@@ -90,12 +90,11 @@ class Audit:
 
     Args:
         subject: The model.
-        samples: With sounds; those without are left out and listed in the result.
+        samples: With sounds; those without, and those that cannot be read, are left out and listed in the result.
         settings: See [`AuditSettings`].
 
     Raises:
         ValueError: If no sample has a sound, or fewer than two groups have one.
-        MediaError: If a sample cannot be read.
     """
 
     def __init__(self, subject: AuditSubject, samples: Samples, settings: AuditSettings | None = None) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from ...media import MediaError
 from ..samples import Samples, read_sample
 from .subject import Prompt
 
@@ -63,7 +64,7 @@ class Trials:
     The trials of samples, read when they are asked for.
 
     Args:
-        samples: With sounds; those without are left out.
+        samples: With sounds; those without, and those that cannot be read, are left out.
         sampling_rate: Of the sounds, in Hz.
         question: Of every prompt.
         frame: Which frame of a video is its picture.
@@ -71,11 +72,11 @@ class Trials:
 
     Attributes:
         ids, groups, swapped_with: Of each trial.
-        left_out: Ids of samples without sound.
+        left_out: Ids of samples without sound, and of those that cannot be read.
+        failed: Why samples cannot be read, by id.
 
     Raises:
         ValueError: If no sample has a sound, or fewer than two groups have one.
-        MediaError: If a sample cannot be read.
     """
 
     def __init__(self, samples: Samples, sampling_rate: int, question: str, frame: str | float, seed: int) -> None:
@@ -83,14 +84,24 @@ class Trials:
             media = read_sample(samples[place], sampling_rate=sampling_rate, frame=frame)
             return media.pictures, np.zeros(0, np.float32) if media.sound is None else media.sound
 
+        self.failed: dict[str, str] = {}
         self._media = lru_cache(maxsize=_CACHED)(read)
         self._question = question
         ids, groups = samples.ids, samples.groups
-        self._places = [place for place in range(len(samples)) if len(self._media(place)[1])]
+        self._places = []
+        for place, name in enumerate(ids):
+            try:
+                if len(self._media(place)[1]):
+                    self._places.append(place)
+            except MediaError as error:
+                self.failed[name] = str(error)
         sounding = set(self._places)
         self.left_out = [*samples.left_out, *(name for place, name in enumerate(ids) if place not in sounding)]
         if not self._places:
-            raise ValueError(f"{samples.name}: none of its {len(samples)} samples has a sound, so nothing can be heard")
+            why = f" ({next(iter(self.failed.values()))})" if self.failed else ""
+            raise ValueError(
+                f"{samples.name}: none of its {len(samples)} samples has a sound, so nothing can be heard{why}"
+            )
         self.ids, self.groups = ([values[place] for place in self._places] for values in (ids, groups))
         try:
             self._others = swaps(self.groups, seed)

@@ -53,7 +53,7 @@ def find_references(
         wanted = f"audio_visual_label, and no {columns}" if choice == AUTO else columns
         raise ValueError(
             f"reference={choice!r}: {len(missing)} of {len(rows)} rows of {samples.name} have no {wanted}; "
-            f"the first is {missing[0]}"
+            f"the first is {missing[0]}. Choose another reference, or take these rows out"
         )
     known = [reference for reference in found if reference is not None]
     return [text for text, _ in known], dict(Counter(used for _, used in known))

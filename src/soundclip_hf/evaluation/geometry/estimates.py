@@ -52,7 +52,7 @@ def check_rows(x: Tensor, y: Tensor, least: int) -> None:
             f"x {tuple(x.shape)} and y {tuple(y.shape)}: expected (n, d) and (n, e), row i belonging to row i"
         )
     if len(x) < least:
-        raise ValueError(f"{len(x)} items: at least {least} are needed")
+        raise ValueError(f"{len(x)} samples: at least {least} are needed; give more")
     for name, part in (("x", x), ("y", y)):
         if not torch.isfinite(part).all():
             raise ValueError(f"{name}: holds NaN or Inf")

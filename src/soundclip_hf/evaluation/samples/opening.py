@@ -1,6 +1,7 @@
 """Opens a data set as samples: synthetic scenes, a folder of clips, a table, a folder or a Hub repository."""
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from itertools import count, islice
@@ -79,6 +80,8 @@ def open_samples(
         _refuse(name, media=media)
         if path.is_dir():
             _refuse(name, revision=revision)
+        elif path.is_file():
+            raise ValueError(f"{name}: is a file; give a table ({', '.join(TABLES)}), or a folder of clips")
         elif name.startswith((".", "/", "~")):
             raise ValueError(f"{name}: no such file or folder")
         found = _data_set(path if path.is_dir() else name, split, revision, token)
@@ -107,7 +110,8 @@ def _synthetic(limit: int) -> Samples:
 
 
 def _folder(folder: Path) -> Samples:
-    pairs = paired(media_files(folder, CLIPS | PICTURES | SOUNDS).paths)
+    walked = media_files(folder, CLIPS | PICTURES | SOUNDS)
+    pairs = paired(walked.paths)
     if not pairs:
         raise ValueError(
             f"{folder}: holds neither a table, nor clips ({', '.join(sorted(CLIPS))}), nor sounds and pictures with "
@@ -116,7 +120,16 @@ def _folder(folder: Path) -> Samples:
     ids = [next(iter(pair.values())).relative_to(folder).with_suffix("").as_posix() for pair in pairs]
     groups = [_group(one, {}) for one in ids]
     media = [_paths(pair) for pair in pairs]
-    return Samples(str(folder), lambda index: Sample(ids[index], groups[index], **media[index]), ids, groups)
+    # A picture alone is a thumbnail or a title; a sound without its picture, or a file without a usable name, is lost.
+    used = {path for pair in pairs for path in pair.values()}
+    lost = [path for path in walked.paths if path.suffix.lower() in SOUNDS and path not in used] + walked.unnamed
+    return Samples(
+        str(folder),
+        lambda index: Sample(ids[index], groups[index], **media[index]),
+        ids,
+        groups,
+        left_out=[os.fsencode(path.relative_to(folder)).decode(errors="backslashreplace") for path in lost],
+    )
 
 
 def _table(table: Path, media: Path | None) -> Samples:

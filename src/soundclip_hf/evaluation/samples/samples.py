@@ -20,7 +20,8 @@ class Samples(Sequence[Sample]):
         ids, groups: Of all samples that `get` can make.
         revision: Of a data set on a Hub: a commit.
         content: Changes when the data set does, where the ids and files alone do not say so.
-        left_out: Ids of rows without a sound or a picture, which are no samples.
+        left_out: Ids of rows, or names of files, that are no samples: without a sound or a picture, or with a name that
+            is not UTF-8.
         keep: Indices of the samples that are in this part; None: all.
 
     Raises:
