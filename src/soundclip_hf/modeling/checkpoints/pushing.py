@@ -10,13 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from transformers import ProcessorMixin
+
 from .loading import ModelBase
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
-    from transformers import ProcessorMixin as ProcessorBase
-else:
-    ProcessorBase = object
 
 # "model" and "processor" -> a function of a folder, a repository and options; "check" -> one of a configuration.
 _PUBLISHERS: dict[str, Callable[..., Any]] = {}
@@ -162,7 +161,8 @@ class ModelPushMixin(ModelBase):
         return publish("model", folder, name, **options, **renamed, tags=tags, needs_processor=False)
 
 
-class ProcessorPushMixin(ProcessorBase):
+# A processor itself: transformers compares the methods of a processor with those of the class right above it.
+class ProcessorPushMixin(ProcessorMixin):
     """`push_to_hub` of a processor, which leaves the card of its repository as it is."""
 
     @classmethod
