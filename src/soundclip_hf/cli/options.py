@@ -34,6 +34,32 @@ ModelOption = Annotated[
         help="Hub id or folder of a SoundClip, a SoundLlava or an adapter.  [default: the bundled tiny model]",
     ),
 ]
+AnsweringModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="Hub id or folder of a SoundLlava, an adapter or a LLaVA.  [default: the bundled tiny model]",
+    ),
+]
+SourcesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="CLIP_OR_IMAGE [SOUND]", help="Files or URLs; a sound follows its picture or clip."),
+]
+TopKOption = Annotated[
+    int | None,
+    typer.Option(
+        "--top-k",
+        min=0,
+        help="How many patches of a picture to keep beside its sound.  [default: the model's setting]",
+    ),
+]
+PatchesOption = Annotated[
+    Patches | None,
+    typer.Option(
+        "--patches",
+        help="Set the other patches to zero, as the paper does, or drop them.  [default: the model's setting]",
+    ),
+]
 RevisionOption = Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit of --model.")]
 EncoderOption = Annotated[
     str | None,
@@ -184,6 +210,7 @@ def check_media(folder: Path | None) -> None:
 __all__ = [
     "Alignment",
     "AlignmentOption",
+    "AnsweringModelOption",
     "BatchOption",
     "DataOption",
     "DebugOption",
@@ -202,9 +229,12 @@ __all__ = [
     "ModelOption",
     "OptionalDataOption",
     "Patches",
+    "PatchesOption",
     "RevisionOption",
+    "SourcesArgument",
     "SplitOption",
     "TableArgument",
+    "TopKOption",
     "UniqueVideoOption",
     "check_media",
     "check_out",

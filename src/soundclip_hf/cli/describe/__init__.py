@@ -16,25 +16,12 @@ if TYPE_CHECKING:
 
 
 def describe(
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="CLIP_OR_IMAGE [SOUND]", help="Files or URLs; a sound follows its picture or clip."),
-    ] = None,
+    sources: options.SourcesArgument = None,
     question: Annotated[str, typer.Option("-q", "--question", help="What to ask.")] = "What makes the sound?",
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Hub id or folder of a SoundLlava, an adapter or a LLaVA.  [default: the bundled tiny model]"
-        ),
-    ] = None,
+    model: options.AnsweringModelOption = None,
     revision: options.RevisionOption = None,
     encoder: options.EncoderOption = None,
-    top_k: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="How many patches of a picture to keep beside its sound.  [default: the model's setting]"
-        ),
-    ] = None,
+    top_k: options.TopKOption = None,
     alignment: options.AlignmentOption = None,
     alpha: Annotated[
         float | None,
@@ -44,12 +31,7 @@ def describe(
             help="Weight of the raw embedding: alpha * raw + (1 - alpha) * projected.  [default: the model's setting]",
         ),
     ] = None,
-    patches: Annotated[
-        options.Patches | None,
-        typer.Option(
-            help="Set the other patches to zero, as the paper does, or drop them.  [default: the model's setting]"
-        ),
-    ] = None,
+    patches: options.PatchesOption = None,
     frame: options.FrameOption = "middle",
     manifest: Annotated[
         Path | None,

@@ -53,19 +53,9 @@ def audit(
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of MODEL.")] = None,
     encoder: options.EncoderOption = None,
-    top_k: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="How many patches of a picture to keep beside its sound.  [default: the model's setting]"
-        ),
-    ] = None,
+    top_k: options.TopKOption = None,
     alignment: options.AlignmentOption = None,
-    patches: Annotated[
-        options.Patches | None,
-        typer.Option(
-            help="Set the other patches to zero, as the paper does, or drop them.  [default: the model's setting]"
-        ),
-    ] = None,
+    patches: options.PatchesOption = None,
     frame: options.FrameOption = "middle",
     pairing: Annotated[
         int, typer.Option(min=0, help="How many samples to answer one by one, too, and in another order.")

@@ -32,24 +32,11 @@ class Alignments(StrEnum):
 
 def overlay(
     out: Annotated[Path, typer.Option("-o", "--out", help="The .png, .svg or .pdf file to draw into.")],
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="CLIP_OR_IMAGE [SOUND]", help="Files or URLs; a sound follows its picture or clip."),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Hub id or folder of a SoundLlava, an adapter or a LLaVA.  [default: the bundled tiny model]"
-        ),
-    ] = None,
+    sources: options.SourcesArgument = None,
+    model: options.AnsweringModelOption = None,
     revision: options.RevisionOption = None,
     encoder: options.EncoderOption = None,
-    top_k: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="How many patches of a picture to keep beside its sound.  [default: the model's setting]"
-        ),
-    ] = None,
+    top_k: options.TopKOption = None,
     alignment: Annotated[
         Alignments, typer.Option(help="Which of the sound's embeddings choose patches, side by side.")
     ] = Alignments.both,
