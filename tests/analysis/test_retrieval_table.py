@@ -6,7 +6,7 @@ import pytest
 from huggingface_hub import constants
 
 from soundclip_hf.analysis.paper_tables import paper_table
-from soundclip_hf.analysis.retrieval_table import DATA, compare, missing_parts
+from soundclip_hf.analysis.retrieval_table import compare, missing_parts
 from soundclip_hf.evaluation.results import EvalResult
 
 
@@ -38,7 +38,7 @@ def test_the_cells_are_the_papers_beside_ours():
     assert cells["ImageBind", "a2v_t1_projected"].measured is None
 
 
-@pytest.mark.parametrize("table", DATA)
+@pytest.mark.parametrize("table", [1, 4, 5, 6])
 def test_every_table_of_retrieval_can_be_compared(table):
     assert len(list(compare(table, {}))) == 12 * len(paper_table(table).rows)
 
@@ -55,7 +55,7 @@ def test_a_missing_adapter_is_named_with_the_command_that_trains_it(tmp_path):
     assert "encoders/imagebind" in one.fix
 
 
-@pytest.mark.parametrize("table", DATA)
+@pytest.mark.parametrize("table", [1, 4, 5, 6])
 def test_every_row_has_a_recipe(table, tmp_path):
     for encoder in paper_table(table).rows:
         assert "(it needs " in missing_parts(encoder, tmp_path)[0].fix

@@ -12,9 +12,6 @@ from ..evaluation.results import EvalResult
 from ..settings import find_config
 from .paper_tables import paper_table
 
-# Table -> its data set.
-DATA = {1: "AudioCaps", 4: "AVE-2", 5: "TVSum", 6: "Ego4D"}
-ALIGNMENTS = ("raw", "projected")
 # Pairs out of which the paper draws, at most.
 POOL = 500
 
@@ -95,7 +92,7 @@ def compare(table: int, results: Mapping[str, EvalResult]) -> Iterator[Compariso
     The cells of a table, row by row.
 
     Args:
-        table: One of `DATA`.
+        table: 1 (AudioCaps), 4 (AVE-2), 5 (TVSum) or 6 (Ego4D).
         results: Of `soundclip eval retrieval`, by the rows of the table; rows may be absent.
 
     Raises:
@@ -133,4 +130,4 @@ def _is_reachable(name: str, revision: str | None) -> bool:
     return isinstance(cached, str) or not constants.HF_HUB_OFFLINE
 
 
-__all__ = ["ALIGNMENTS", "DATA", "POOL", "Comparison", "Missing", "adapter_folder", "compare", "missing_parts"]
+__all__ = ["POOL", "Comparison", "Missing", "adapter_folder", "compare", "missing_parts"]
