@@ -19,6 +19,7 @@ if not _is_command:
     from .modeling.processing_soundclip import SoundClipProcessor
     from .modeling.processing_soundllava import SoundLlavaProcessor
     from .publishing import model_push as _model_push  # noqa: F401  (`push_to_hub` of the models)
+    from .training.finetuning.collator import SoundLlavaCollator
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ __all__ = [
     "SoundClipModel",
     "SoundClipProcessor",
     "SoundLlava",
+    "SoundLlavaCollator",
     "SoundLlavaConfig",
     "SoundLlavaForConditionalGeneration",
     "SoundLlavaProcessor",

@@ -1,1 +1,1 @@
-"""Training of an adapter's projector on pairs of sounds and pictures. Needs the extra `train`."""
+"""Alignment of a projector on pairs of sounds and pictures; fine-tuning on conversations. Needs the extra `train`."""
