@@ -7,38 +7,25 @@ import torch
 from torch import Tensor
 
 from soundclip_hf.data.synthetic import COLOURS, KINDS, PLACES, sentence, with_article
+from soundclip_hf.data.synthetic.questions import (
+    COLOUR,
+    HIDDEN,
+    NOTHING,
+    PLACE,
+    SOURCE,
+    colour_answer,
+    place_answer,
+    source_answer,
+)
 
 from . import world
 
-SOURCE = ("What makes the sound?", "What do you hear?", "Which thing makes the sound?")
-COLOUR = (
-    "What colour is the thing that makes the sound?",
-    "What color is the thing that makes the sound?",
-    "Which colour has the thing that you hear?",
-)
-PLACE = (
-    "Where is the thing that makes the sound?",
-    "Where is it that makes the sound?",
-    "Where does the sound come from?",
-)
 PICTURE = ("Describe the picture.", "What do you see?", "What is in the picture?")
 BOTH = ("Describe what you see and hear.", "Describe the clip.", "What happens here?")
-NOTHING, HIDDEN, EMPTY = "Nothing makes a sound.", "It cannot be seen.", "Nothing can be seen."
+EMPTY = "Nothing can be seen."
 # A thing counts as seen where this share of its area is in the patches that were kept.
 _SEEN = 0.3
 TURNS = 5
-
-
-def source_answer(kind: str) -> str:
-    return f"The {kind}."
-
-
-def colour_answer(colour: str) -> str:
-    return f"It is {colour}."
-
-
-def place_answer(place: str) -> str:
-    return f"At the {place}."
 
 
 def sound_sentence(kind: str | None) -> str:

@@ -21,10 +21,13 @@ def undecoded(rows: Any, columns: Iterable[str]) -> Any:
     require("datasets", what="reading a data set", extra="train")
     import datasets
 
+    media = (datasets.Audio, datasets.Image, datasets.Video)
     for column in columns:
         feature = (rows.features or {}).get(column)
-        if isinstance(feature, (datasets.Audio, datasets.Image, datasets.Video)):
+        if isinstance(feature, media):
             rows = rows.cast_column(column, type(feature)(decode=False))
+        elif isinstance(feature, datasets.List) and isinstance(feature.feature, media):
+            rows = rows.cast_column(column, datasets.List(type(feature.feature)(decode=False)))
     return rows
 
 

@@ -1,26 +1,19 @@
-"""Settings of an alignment run, from a YAML file and a command line. A typo is an error with the nearest name."""
+"""Settings of an alignment run, from a YAML file and a command line."""
 
-from argparse import ArgumentError
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NoReturn, get_args
+from typing import Any, Literal, get_args
 
 import torch
-from transformers import HfArgumentParser, TrainingArguments
+from transformers import TrainingArguments
 
-from ..extras import require
 from ..files import expand_user
 from ..losses import loss_terms
 from ..modeling.audio_encoders.whisperclip.configuration_whisperclip import LayerFusion
 from ..modeling.checkpoint_names import checkpoint_name
-from ..settings import SettingError, find_config, read_config
+from .settings_parser import ArgumentsError, check_extra, parse_settings
 from .trainer_packages import check_integrations, check_trackers
-
-
-class ArgumentsError(SettingError):
-    """A setting is unknown, missing or impossible."""
 
 
 @dataclass
@@ -192,68 +185,12 @@ class AlignmentTrainingArguments(TrainingArguments):
             self.dataloader_pin_memory = False
 
 
-class _Parser(HfArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ArgumentsError(message)
-
-
 def read_arguments(
     options: Sequence[str], config: str | Path | None = None
 ) -> tuple[AlignmentArguments, AlignmentTrainingArguments]:
-    """
-    Args:
-        options: Arguments of a command line, such as `["--learning_rate", "1e-4"]`; they override the file. `--config`
-            can be one of them.
-        config: Path of a YAML file, or the name of one that comes with the package, such as "align/whisperclip".
-
-    Raises:
-        ArgumentsError: For an unknown name (the message has the nearest known one), or a value that is not valid.
-        NotInstalledError: If the extra `train`, a tracker or an optimizer's package is missing.
-    """
-    check_extra()
-    parser = _Parser((AlignmentArguments, AlignmentTrainingArguments), allow_abbrev=False)
-    parser.add_argument("--config")
-    words = list(options)
-    given = parser.parse_known_args(words)[0].config or config
-    if given is not None:
-        try:
-            path = find_config(given)
-            values = read_config(path)
-        except SettingError as error:
-            raise ArgumentsError(str(error)) from error
-        _check_names(values, f"{path}: ")
-        parser.set_defaults(**values)
-    try:
-        alignment, training, _, unknown = parser.parse_args_into_dataclasses(
-            words, return_remaining_strings=True, look_for_args_file=False
-        )
-    except (ArgumentError, TypeError) as error:
-        raise ArgumentsError(str(error)) from error
-    except ArgumentsError:
-        raise
-    except ValueError as error:
-        raise ArgumentsError(str(error)) from error
-    _check_names({word.partition("=")[0].lstrip("-"): None for word in unknown if word.startswith("--")}, "--")
-    if unknown:
-        raise ArgumentsError(f"{unknown[0]}: does not belong to any option")
+    """The settings of an alignment run; see [`parse_settings`]."""
+    alignment, training = parse_settings((AlignmentArguments, AlignmentTrainingArguments), options, config)
     return alignment, training
-
-
-def check_extra() -> None:
-    """
-    Raises:
-        NotInstalledError: If the extra `train` is not installed.
-    """
-    require("datasets", what="training", extra="train")
-
-
-def _check_names(values: dict[str, Any], where: str) -> None:
-    known = [entry.name for part in (AlignmentArguments, AlignmentTrainingArguments) for entry in fields(part)]
-    for name in values:
-        plain = name.replace("-", "_").removeprefix("no_")
-        if plain not in known:
-            near = get_close_matches(plain, known, 1)
-            raise ArgumentsError(f"{where}{name}: unknown setting" + (f"; did you mean {near[0]}?" if near else ""))
 
 
 __all__ = [

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -42,6 +43,8 @@ class SoundLlavaCollator:
             transformers keeps the rows' attention apart by them, with every attention implementation.
         padding_side (`str`, *optional*, defaults to `"right"`):
             Where shorter rows are filled.
+        media_folder (`str`, *optional*):
+            Relative paths of media are looked up in this folder first.
         max_bad_rows (`int`, *optional*, defaults to 0):
             Rows whose media cannot be read are logged and left out, as long as there are no more than this in a
             process. The next one is an error.
@@ -57,6 +60,7 @@ class SoundLlavaCollator:
         max_length: int | None = None,
         packing: bool = False,
         padding_side: Literal["right", "left"] = "right",
+        media_folder: str | Path | None = None,
         max_bad_rows: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -66,6 +70,7 @@ class SoundLlavaCollator:
             raise ValueError(f"padding_side={padding_side!r}: must be 'right' or 'left'")
         self.processor = processor
         self.max_length, self.packing, self.padding_side = max_length, packing, padding_side
+        self.media_folder = None if media_folder is None else Path(media_folder)
         self.max_bad_rows, self.bad_rows = max_bad_rows, 0
         self.video = {
             "frame": kwargs.pop("frame", "middle"),
@@ -106,7 +111,7 @@ class SoundLlavaCollator:
             audio_token=self.processor.audio_token,
             **self.video,
         )
-        (messages,), plan = rewrite_conversations([read_conversation(row)], options)
+        (messages,), plan = rewrite_conversations([read_conversation(row, self.media_folder)], options)
         pictures = []
         for part in _parts(messages, "image"):
             source = next((part.pop(key) for key in ("image", "url", "path") if key in part), None)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ...modeling.prompts.message_parts import MISSING, read_part
@@ -21,7 +22,7 @@ class RowError(ValueError):
     """A row cannot be trained on; the message says why, and how to mend it."""
 
 
-def read_conversation(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+def read_conversation(row: Mapping[str, Any], media_folder: Path | None = None) -> list[dict[str, Any]]:
     """
     The messages of a row, with the media of its columns in their places.
 
@@ -38,6 +39,7 @@ def read_conversation(row: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     Args:
         row: Of a dataset.
+        media_folder: Where relative paths of media are looked up first.
 
     Returns:
         Messages whose `content` is a text or a list of parts.
@@ -55,13 +57,14 @@ def read_conversation(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     elif row.get("question") is not None and row.get("answer") is not None:
         messages = [*_turns(row["question"], "user", media), *_turns(row["answer"], "assistant", {})]
     else:
+        columns = ", ".join(repr(name) for name in row if name != "row")
         raise RowError(
-            f"its columns are {', '.join(map(repr, row)) or 'none'}: give 'messages', 'question' and 'answer', "
+            f"its columns are {columns or 'none'}: give 'messages', 'question' and 'answer', "
             "'prompt' and 'completion', or 'conversations'"
         )
     _fill(messages, media)
     _check(messages)
-    return messages
+    return messages if media_folder is None else [_in_folder(message, media_folder) for message in messages]
 
 
 def _media(row: Mapping[str, Any], columns: Sequence[str]) -> list[Any]:
@@ -155,6 +158,25 @@ def _fill(messages: list[Any], media: Mapping[str, list[Any]]) -> None:
                 f"{len(media[kind])} in the column of type {kind!r}, but {places[kind]} part(s) of this type without "
                 f'source in its messages: add {{"type": "{kind}"}} where each belongs'
             )
+
+
+def _in_folder(message: dict[str, Any], folder: Path) -> dict[str, Any]:
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+    return {**message, "content": [_part_in_folder(part, folder) for part in content]}
+
+
+def _part_in_folder(part: Any, folder: Path) -> Any:
+    if not isinstance(part, Mapping):
+        return part
+    found = {}
+    for key in (*MEDIA_COLUMNS, "path", "url", "file"):
+        value = part.get(key)
+        # A text of base64 is longer than a name can be.
+        if isinstance(value, str) and len(value) < 1024 and "://" not in value and (folder / value).is_file():
+            found[key] = str(folder / value)
+    return {**part, **found}
 
 
 def _check(messages: list[Any]) -> None:

@@ -1,0 +1,212 @@
+"""Opens a data set of conversations, and the synthetic questions, as rows for the collator; media stay closed."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol
+
+import torch
+from torch.utils.data import Dataset, IterableDataset
+
+from ...data.media_columns import undecoded
+from ...data.synthetic import FIRST_TRAINING, FIRST_VALIDATION, RATE, scene
+from ...data.synthetic.questions import hearing_questions
+from ...extras import require
+from ...files import expand_user
+from ..settings_parser import ArgumentsError
+from .conversations import MEDIA_COLUMNS, RowError, read_conversation
+
+SYNTHETIC = "synthetic"
+SYNTHETIC_ROWS, SYNTHETIC_HELD_OUT = 6000, 300
+# Suffix of a single file -> the loader of `datasets`.
+_FILES = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}
+
+
+@dataclass(frozen=True)
+class RowSource:
+    """
+    Where rows come from.
+
+    Attributes:
+        dataset: A `datasets` repository or folder, a file (.json, .jsonl, .parquet, .csv), a folder of `save_to_disk`,
+            or "synthetic": questions about the scenes of `data.synthetic`.
+        train_split, eval_split: None holds out `eval_rows` of the training rows.
+        eval_rows: How many are held out, or used at most of `eval_split`.
+    """
+
+    dataset: str
+    dataset_config: str | None = None
+    dataset_revision: str | None = None
+    train_split: str = "train"
+    eval_split: str | None = None
+    eval_rows: int = 200
+    streaming: bool = False
+
+
+class Table(Protocol):
+    """What can be indexed by row."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
+
+
+class Rows(Dataset):
+    """
+    Rows that can be indexed, each with its place in the data set as `row`.
+
+    Args:
+        rows: Has a length; `rows[i]` is a dictionary.
+        keep: `(n,)` int64, the rows of this part; None: all.
+    """
+
+    def __init__(self, rows: Table, keep: torch.Tensor | None = None) -> None:
+        self.rows = rows
+        self.keep = torch.arange(len(rows)) if keep is None else keep
+
+    def __len__(self) -> int:
+        return len(self.keep)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row = int(self.keep[index])
+        return {**self.rows[row], "row": row}
+
+    def part(self, marked: torch.Tensor) -> "Rows":
+        """The rows that are true in `marked`, `(n,)` bool."""
+        return Rows(self.rows, self.keep[marked])
+
+
+class RowStream(IterableDataset):
+    """
+    Rows of a stream, each with its place as `row`.
+
+    Args:
+        rows: A `datasets.IterableDataset`.
+        start, stop: The rows of this part, counted from 0; stop None: to the end.
+    """
+
+    def __init__(self, rows: Any, start: int = 0, stop: int | None = None) -> None:
+        self.rows, self.start, self.stop = rows, start, stop
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        source = self.rows.skip(self.start) if self.start else self.rows
+        if self.stop is not None:
+            source = source.take(self.stop - self.start)
+        for row, values in enumerate(source, self.start):
+            yield {**values, "row": row}
+
+
+class SyntheticRows:
+    """
+    Questions about scenes with a sound and a picture, made when they are asked for.
+
+    Args:
+        count: How many rows: three questions to each scene.
+        first: Number of the first scene.
+    """
+
+    def __init__(self, count: int, first: int = FIRST_TRAINING) -> None:
+        self.count, self.first = count, first
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < self.count:
+            raise IndexError(f"row {index} of {self.count}")
+        shown = scene(self.first + index // 3)
+        question, answer = hearing_questions(shown)[index % 3]
+        return {
+            "question": question,
+            "answer": answer,
+            "image": shown.picture,
+            "audio": {"array": shown.sound, "sampling_rate": RATE},
+        }
+
+
+def open_rows(source: RowSource, seed: int) -> tuple[Rows | RowStream, Rows | RowStream]:
+    """
+    The training and the held-out rows.
+
+    Args:
+        seed: Draws the rows that are held out of the training rows.
+
+    Raises:
+        ArgumentsError: If there is no such data set or split, it is too small, or its first row is no conversation.
+    """
+    if source.dataset == SYNTHETIC:
+        rows = SyntheticRows(SYNTHETIC_ROWS)
+        return Rows(rows), Rows(SyntheticRows(min(source.eval_rows, SYNTHETIC_HELD_OUT), FIRST_VALIDATION))
+    train = _split(source, source.train_split)
+    if source.eval_split is not None:
+        held_out = _split(source, source.eval_split)
+        if isinstance(held_out, RowStream):
+            return train, RowStream(held_out.rows, 0, source.eval_rows)
+        return train, held_out.part(torch.arange(len(held_out)) < source.eval_rows)
+    if isinstance(train, RowStream):
+        return RowStream(train.rows, source.eval_rows), RowStream(train.rows, 0, source.eval_rows)
+    if len(train) < 2:
+        raise ArgumentsError(f"dataset {source.dataset}: has {len(train)} row(s), and one of them is held out: give 2")
+    count = min(source.eval_rows, max(1, len(train) // 10))
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+    marked = torch.zeros(len(train), dtype=torch.bool)
+    marked[order[:count]] = True
+    return train.part(~marked), train.part(marked)
+
+
+def check_rows(rows: Rows | RowStream, name: str, most: int = 64) -> None:
+    """
+    Read the first rows as conversations, without opening their media.
+
+    Raises:
+        ArgumentsError: If one of them cannot be trained on; the message names it and says why.
+    """
+    first: Iterable[dict[str, Any]] = (
+        islice(rows, most) if isinstance(rows, RowStream) else map(rows.__getitem__, range(min(most, len(rows))))
+    )
+    for row in first:
+        try:
+            read_conversation(row)
+        except RowError as error:
+            raise ArgumentsError(f"dataset {name}: row {row['row']}: {error}") from error
+
+
+def _split(source: RowSource, split: str) -> Rows | RowStream:
+    require("datasets", what="reading a dataset", extra="train")
+    import datasets
+
+    name = source.dataset
+    try:
+        path = expand_user(name)
+        if path.is_dir() and any((path / file).is_file() for file in ("state.json", "dataset_dict.json")):
+            loaded: Any = datasets.load_from_disk(str(path))
+            if isinstance(loaded, datasets.DatasetDict):
+                if split not in loaded:
+                    raise ArgumentsError(f"split {split!r}: {name} has {', '.join(loaded)}")
+                loaded = loaded[split]
+        elif path.is_file():
+            if path.suffix not in _FILES:
+                raise ArgumentsError(f"dataset {name}: is no {', '.join(_FILES)} file, data set or folder of one")
+            loaded = datasets.load_dataset(
+                _FILES[path.suffix], data_files=str(path), split=split, streaming=source.streaming
+            )
+        else:
+            loaded = datasets.load_dataset(
+                name,
+                source.dataset_config,
+                split=split,
+                revision=source.dataset_revision,
+                streaming=source.streaming,
+            )
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        if isinstance(error, ArgumentsError):
+            raise
+        raise ArgumentsError(f"dataset {name}: {' '.join(str(error).split())}") from error
+    if source.streaming and isinstance(loaded, datasets.Dataset):
+        loaded = loaded.to_iterable_dataset()
+    names = loaded.column_names or list(next(iter(loaded), {}))
+    loaded = undecoded(loaded, [column for columns in MEDIA_COLUMNS.values() for column in columns if column in names])
+    return RowStream(loaded) if isinstance(loaded, datasets.IterableDataset) else Rows(loaded)
+
+
+__all__ = ["SYNTHETIC", "RowSource", "RowStream", "Rows", "SyntheticRows", "check_rows", "open_rows"]
