@@ -34,7 +34,7 @@ ROOMS = {
         {"configuration_soundclip"},
         {"audio_features", "projector", "slots", "vision_tower"},
         {"checkpoints", "outputs", "prompts", "sound_inputs"},
-        {"visual_features"},
+        {"adapters", "visual_features"},
         {"modeling_soundclip", "modeling_soundllava", "processing_soundclip", "processing_soundllava"},
         {"added_sound"},
     ),

@@ -20,6 +20,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.auto import modeling_auto
 from transformers.utils import can_return_tuple
 
+from .adapters.switching import SoundAdaptersMixin, SoundSelectionMixin
 from .checkpoints.adapter import AdapterLoadingMixin
 from .configuration_soundclip import SoundClipConfig, SoundLlavaConfig
 from .outputs import SoundLlavaCausalLMOutputWithPast, SoundLlavaImageFeatures, SoundLlavaModelOutputWithPast
@@ -30,7 +31,7 @@ from .visual_features.features import VisualFeaturesMixin
 Output = TypeVar("Output", SoundLlavaModelOutputWithPast, SoundLlavaCausalLMOutputWithPast)
 
 
-class SoundLlavaPreTrainedModel(AdapterLoadingMixin, EncodedCallsMixin, LlavaPreTrainedModel):
+class SoundLlavaPreTrainedModel(SoundAdaptersMixin, AdapterLoadingMixin, EncodedCallsMixin, LlavaPreTrainedModel):
     config_class = SoundLlavaConfig
     config: SoundLlavaConfig
     input_modalities = ("image", "audio", "text")
@@ -57,7 +58,7 @@ class SoundLlavaPreTrainedModel(AdapterLoadingMixin, EncodedCallsMixin, LlavaPre
         return output_class(**output, sound_info=info)
 
 
-class SoundLlavaModel(VisualFeaturesMixin, SoundLlavaPreTrainedModel, LlavaModel):
+class SoundLlavaModel(SoundSelectionMixin, VisualFeaturesMixin, SoundLlavaPreTrainedModel, LlavaModel):
     """
     Stock LLaVA plus `audio_tower` and `audio_projection`; LLaVA-1.6's `image_newline`, too, so that one class serves
     both: visual tokens are packed here, and the stock forward takes them ready-made.

@@ -282,6 +282,17 @@ def test_videos_of_the_model_itself_have_no_sound():
             call(**heard, pixel_values_videos=inputs["pixel_values_videos"])
 
 
+def test_an_added_sound_is_one_adapter():
+    model, processor = heard_model("llava")
+    inputs = processor(
+        images=picture(40, 60), text=HEARD, audio=sound(), sampling_rate=SAMPLING_RATE, return_tensors="pt"
+    )
+    for call in (model, model.generate):
+        with pytest.raises(ValueError, match="sound_adapter='other': this LlavaModel has one sound adapter"):
+            call(**inputs, sound_adapter="other")
+    assert not hasattr(model, "load_sound_adapter")  # as docs/add_sound.md says
+
+
 def test_a_base_model_alone_hears():
     whole, processor = heard_model("llava_next")
     inputs = mixed_batch(processor)

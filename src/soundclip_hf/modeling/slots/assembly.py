@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels import substitute_tokens
-from ..configuration_soundclip import BudgetScope
-from .budget import SlotSettings
 from .geometry import SlotGeometry
 from .slot import Slot
 
@@ -50,7 +48,6 @@ def visual_tokens(
     audio: Tensor | None,
     project: Callable[[Tensor], Tensor],
     newline: Tensor | None,
-    settings: SlotSettings,
 ) -> list[Slot]:
     """
     Substitute the sounds into their slots, project all slots and lay them out as LLaVA does.
@@ -61,7 +58,6 @@ def visual_tokens(
         audio: `(sounds, D)` aligned embeddings `f_a`; `None` without sounds.
         project: LLaVA's `multi_modal_projector`, `(rows, D)` to `(rows, H)`.
         newline: `(H,)` of LLaVA-1.6, `None` for LLaVA-1.5.
-        settings: Those that the slots were settled with.
 
     Returns:
         The slots with `embeds`, and those with a sound also with `tokens`, `kept` and `similarity`.
@@ -69,17 +65,16 @@ def visual_tokens(
     filled: list[Slot] = []
     silent = [slot for slot in slots if not slot.has_sound]
     if silent and views is not None:
-        filled += _silent_slots(silent, views, project, newline, settings.select_strategy == "full")
+        filled += _silent_slots(silent, views, project, newline, silent[0].with_first_row)
     if audio is not None:
         with_sound = [slot for slot in slots if slot.has_sound]
-        substituted = _substitute(with_sound, views, audio, settings.scope)
-        filled += _sound_slots(substituted, project, newline, settings.sound_select_strategy == "full")
+        filled += _sound_slots(_substitute(with_sound, views, audio), project, newline)
     return sorted(filled, key=lambda slot: slot.index)
 
 
-def _substitute(slots: Sequence[Slot], views: Tensor | None, audio: Tensor, scope: BudgetScope) -> list[Slot]:
+def _substitute(slots: Sequence[Slot], views: Tensor | None, audio: Tensor) -> list[Slot]:
     """Algorithm 1 (appendix G of the paper): the sound takes row 0, the `k` best patches stay, the others go."""
-    rankings = [ranking for slot in slots for ranking in _rankings(slot, scope)]
+    rankings = [ranking for slot in slots for ranking in _rankings(slot)]
     results: dict[int, list[tuple[_Ranking, Tensor, Tensor, Tensor]]] = {}
     for group in _same_length(rankings):
         tokens = torch.stack([ranking.gather(views, audio) for ranking in group])
@@ -92,9 +87,7 @@ def _substitute(slots: Sequence[Slot], views: Tensor | None, audio: Tensor, scop
     return [_join(slot, results[slot.index]) for slot in slots]
 
 
-def _sound_slots(
-    slots: Sequence[Slot], project: Callable[[Tensor], Tensor], newline: Tensor | None, keep_first_row: bool
-) -> list[Slot]:
+def _sound_slots(slots: Sequence[Slot], project: Callable[[Tensor], Tensor], newline: Tensor | None) -> list[Slot]:
     # All zeroed patches share one projected vector (the projector has biases, so it is not zero): rows that are equal
     # before the projector are equal after it, and `N - k` of its rows need not be computed.
     blocks = [slot.tokens for slot in slots]
@@ -116,7 +109,7 @@ def _sound_slots(
             sequence = _shrunk(torch.cat([rows[1:], zero])[place], newline_row, slot.geometry)
         else:
             sequence = torch.cat([rows[1:], zero, newline_row])[order]
-        filled.append(replace(slot, embeds=torch.cat([rows[:1], sequence]) if keep_first_row else sequence))
+        filled.append(replace(slot, embeds=torch.cat([rows[:1], sequence]) if slot.with_first_row else sequence))
     return filled
 
 
@@ -189,14 +182,14 @@ class _Ranking:
         return torch.cat([chosen[0, :1], chosen[:, 1:].flatten(0, 1)])
 
 
-def _rankings(slot: Slot, scope: BudgetScope) -> list[_Ranking]:
+def _rankings(slot: Slot) -> list[_Ranking]:
     geometry, n = slot.geometry, slot.geometry.num_patches
     if not slot.has_image:
         return [_Ranking(slot, -1, 1, 0, np.ones(n, dtype=bool))]
     valid = np.concatenate([np.ones((1, n), dtype=bool), geometry.survivors()])
-    if scope == "image":
+    if slot.scope == "image":
         return [_Ranking(slot, slot.first_view, len(valid), min(slot.k, valid.size), valid.reshape(-1))]
-    budgets = [slot.k] + [slot.k if scope == "tile" else 0] * (len(valid) - 1)
+    budgets = [slot.k] + [slot.k if slot.scope == "tile" else 0] * (len(valid) - 1)
     return [_Ranking(slot, slot.first_view + i, 1, k, valid[i]) for i, k in enumerate(budgets)]
 
 

@@ -36,7 +36,7 @@ def settle_slots(
     slots: Sequence[Slot],
     images: Sequence[SlotGeometry],
     empty: SlotGeometry,
-    settings: SlotSettings,
+    settings: SlotSettings | Sequence[SlotSettings],
     *,
     samples: Sequence[int] | None = None,
     sound_top_k: Any = None,
@@ -51,14 +51,14 @@ def settle_slots(
         slots: With `image` and `sound`.
         images: Geometry of each image.
         empty: Geometry of a sound without image.
-        settings: Those of the processor or the model.
+        settings: Those of the processor or the model, for all slots or for each one.
         samples: Number of slots of each sample; by default all slots belong to one sample.
         sound_top_k: That of the call, as in [`budget_per_slot`]; values for silent images are ignored.
         sound_patches: That of the call.
         sound_budget: int64 `(slots,)` of a prepared prompt, as in [`slot_tensors`].
 
     Returns:
-        New slots with `geometry`, `first_view`, `mode`, `k` and `num_tokens`.
+        New slots with `geometry`, `first_view`, `mode`, `k`, `scope`, `with_first_row` and `num_tokens`.
 
     Raises:
         ValueError: If a budget is not an int or is out of range, the call contradicts the prompt, or a sound would
@@ -69,20 +69,21 @@ def settle_slots(
     samples = [len(slots)] if samples is None else samples
     prepared = budget_per_slot("sound_budget", sound_budget, [len(slots)])
     called = budget_per_slot("sound_top_k", sound_top_k, samples)
-    if settings.scope == "image" and not _is_list(sound_top_k):
-        # One number for all slots is meant for the larger range of images; without an image it makes no difference.
-        called = [k if k is None or slot.has_image else min(k, empty.num_patches) for slot, k in zip(slots, called)]
+    every = [settings] * len(slots) if isinstance(settings, SlotSettings) else settings
     first_views = [0, *np.cumsum([geometry.num_views for geometry in images]).tolist()]
     settled = []
-    for slot, call, budget in zip(slots, called, prepared, strict=True):
+    for slot, call, budget, own in zip(slots, called, prepared, every, strict=True):
         geometry = images[slot.image] if slot.has_image else empty
+        if own.scope == "image" and call is not None and not slot.has_image and not _is_list(sound_top_k):
+            # One number for all slots is meant for the larger range of images; without one it makes no difference.
+            call = min(call, empty.num_patches)
         mode: PatchMode | Literal["silent"] = "silent"
         k = -1
         if slot.has_sound:
             mode, k = _mode_and_budget(
-                slot.index, largest_budget(geometry, settings.scope), call, sound_patches, budget, settings
+                slot.index, largest_budget(geometry, own.scope), call, sound_patches, budget, own
             )
-        if mode == "drop" and geometry.shrunk is not None and settings.scope != "base":
+        if mode == "drop" and geometry.shrunk is not None and own.scope != "base":
             raise ValueError(
                 f"slot {slot.index}: sound_patches='drop' cannot leave out patches of a picture whose tiles the model "
                 f"shrinks to {geometry.shrunk[0]}x{geometry.shrunk[1]} tokens: each token shows several patches. Use "
@@ -92,18 +93,30 @@ def settle_slots(
             geometry,
             sounding=slot.has_sound,
             budget=k if mode == "drop" else -1,
-            scope=settings.scope,
-            select_strategy=settings.select_strategy,
-            sound_select_strategy=settings.sound_select_strategy,
+            scope=own.scope,
+            select_strategy=own.select_strategy,
+            sound_select_strategy=own.sound_select_strategy,
         )
-        if slot.has_sound and settings.sound_select_strategy == "default" and (k == 0 or not slot.has_image):
+        if slot.has_sound and own.sound_select_strategy == "default" and (k == 0 or not slot.has_image):
             rest = "k=0 drops every patch" if slot.has_image else "there is no image whose patches it could choose"
             raise ValueError(
                 f"slot {slot.index}: sound_select_strategy='default' drops the sound's own row and {rest}, so the "
                 f"sound never reaches the LLM ({num_tokens} tokens). Use sound_select_strategy='full'."
             )
         first_view = first_views[slot.image] if slot.has_image else -1
-        settled.append(replace(slot, geometry=geometry, first_view=first_view, mode=mode, k=k, num_tokens=num_tokens))
+        strategy = own.sound_select_strategy if slot.has_sound else own.select_strategy
+        settled.append(
+            replace(
+                slot,
+                geometry=geometry,
+                first_view=first_view,
+                mode=mode,
+                k=k,
+                scope=own.scope,
+                with_first_row=strategy == "full",
+                num_tokens=num_tokens,
+            )
+        )
     return settled
 
 

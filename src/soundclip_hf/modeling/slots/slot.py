@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..configuration_soundclip import PatchMode
+from ..configuration_soundclip import BudgetScope, PatchMode
 from .geometry import SlotGeometry
 
 # What a slot has until it is settled and filled.
@@ -32,6 +32,8 @@ class Slot:
         k: Patches to keep (per view, image or base view, according to `patch_budget_scope`); -1 for a silent image,
             and in a prompt for zero mode that leaves `k` to the model.
         mode: "zero", "drop" or, for an image without sound, "silent".
+        scope: The `patch_budget_scope`: what `k` counts the patches of.
+        with_first_row: Whether the language model gets the first row: the sound, or `[CLS]` of a silent image.
         num_tokens: Tokens of the slot in the language model.
         tokens: `(1 + kept patches, D)`: `f_a`, then the kept patches of base view and tiles in ascending order.
         kept: bool `(max(views, 1) * N,)`: the patches that stay.
@@ -46,6 +48,8 @@ class Slot:
     first_view: int = -1
     k: int = -1
     mode: PatchMode | Literal["silent"] = "silent"
+    scope: BudgetScope = "tile"
+    with_first_row: bool = True
     num_tokens: int = 0
     tokens: Tensor = field(default=_NO_TENSOR, compare=False, repr=False)
     kept: Tensor = field(default=_NO_TENSOR, compare=False, repr=False)

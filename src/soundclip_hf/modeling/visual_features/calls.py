@@ -65,14 +65,19 @@ class EncodedCallsMixin(ModelBase):
         """
         media = {name: inputs.pop(name) for name in self.encoder_inputs if name in inputs}
         encoded = inputs.get("mm_encoder_outputs") or {}
+        base: Any = self.base_model
+        sounds = media.get("sound_embeds") if media.get("input_features") is None else media["input_features"]
         if not has_media(media):
+            if media.get("sound_adapter") is not None:
+                base.choose_sound(media["sound_adapter"], 0)  # a name that is not known is an error here, too
             # Not in forward, which gets any ids, also random ones.
             if generation_config is not None and encoded.get("image") is None:
                 check_no_placeholders(self.config, inputs)
             return encoded.get("image")
         if encoded.get("image") is not None:
             raise ValueError("You cannot specify both pixel_values or sounds and mm_encoder_outputs at the same time.")
-        base: Any = self.base_model
+        # The adapters of the whole call: one that another thread sets meanwhile is for later calls.
+        media["sound_adapter"] = base.choose_sound(media.get("sound_adapter"), 0 if sounds is None else len(sounds))
         base.check_placeholders(inputs.get("input_ids"), inputs.get("inputs_embeds"), media)
         check_context(self.config, inputs, generation_config)
         features = base.get_image_features(**media, return_dict=True)

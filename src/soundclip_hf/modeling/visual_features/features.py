@@ -8,7 +8,7 @@ from accelerate.utils import align_module_device
 from torch import Tensor
 from transformers.utils import can_return_tuple
 
-from ..audio_features import AudioFeaturesMixin, check_device
+from ..audio_features import AudioFeaturesMixin, ChosenSound, SoundParts, check_device
 from ..configuration_soundclip import PatchMode, SelectStrategy
 from ..outputs import SoundLlavaImageFeatures
 from ..slots.assembly import sound_info, visual_tokens
@@ -43,6 +43,7 @@ class VisualFeaturesMixin(AudioFeaturesMixin):
         sound_patches: PatchMode | None = None,
         sound_alignment: str | None = None,
         sound_alpha: float | None = None,
+        sound_adapter: str | Sequence[str | None] | None = None,
         **kwargs: Any,
     ) -> SoundLlavaImageFeatures:
         """
@@ -62,7 +63,8 @@ class VisualFeaturesMixin(AudioFeaturesMixin):
             sound_top_k: Patches to keep: an int for all slots, or a list, array or tensor of ints, one per slot. By
                 default the processor's, where `sound_budget` has one, else the configuration's.
             sound_patches: "zero" or "drop", where there is no `sound_budget`.
-            sound_alignment, sound_alpha: See [`get_audio_features`].
+            sound_alignment, sound_alpha, sound_adapter: See [`get_audio_features`]. Budget, patch mode and scope are
+                those of the adapter, too, where neither the call nor `sound_budget` says them.
             **kwargs: What else the model's image processor returns; the rest is for the vision tower.
 
         Raises:
@@ -73,7 +75,8 @@ class VisualFeaturesMixin(AudioFeaturesMixin):
         media = {name: kwargs.pop(name) for name in layout.media if name in kwargs}
         media |= {"pixel_values": pixel_values, "image_sizes": image_sizes}
         layer = layout.feature_layer if vision_feature_layer is None else vision_feature_layer
-        settings = self._slot_settings(vision_feature_select_strategy)
+        sounds = input_features if sound_embeds is None else sound_embeds
+        chosen: Any = self.choose_sound(sound_adapter, 0 if sounds is None else len(sounds))
         slots = self.plan_slots(
             vision_feature_select_strategy=vision_feature_select_strategy,
             input_features=input_features,
@@ -82,16 +85,17 @@ class VisualFeaturesMixin(AudioFeaturesMixin):
             sound_budget=sound_budget,
             sound_top_k=sound_top_k,
             sound_patches=sound_patches,
+            sound_adapter=chosen,
             **media,
         )
         if input_features is not None and sound_embeds is not None:
             raise ValueError("input_features and sound_embeds were both passed: a sound is encoded once; pass one.")
         audio, tower, views = None, None, None
         if sound_embeds is not None and len(sound_embeds):
-            audio = self.align_sounds(sound_embeds, sound_alignment, sound_alpha)
+            audio = self.align_sounds(sound_embeds, sound_alignment, sound_alpha, chosen)
         elif input_features is not None and len(input_features):
             audio = self.get_audio_features(
-                input_features, input_features_mask, sound_alignment, sound_alpha, return_dict=True
+                input_features, input_features_mask, sound_alignment, sound_alpha, chosen, return_dict=True
             ).pooler_output
         projector = getattr(self, layout.projector)
         if pixel_values is not None:
@@ -99,7 +103,7 @@ class VisualFeaturesMixin(AudioFeaturesMixin):
             tower, views = layout.tokens(self, layout.views(media, layout.geometries(media)), layer, **kwargs)
         if audio is not None:
             audio = audio.to(self.dtype if views is None else views.device)
-        slots = visual_tokens(slots, views, audio, projector, self._newline(), settings)
+        slots = visual_tokens(slots, views, audio, projector, self._newline())
         return SoundLlavaImageFeatures(
             last_hidden_state=None if tower is None else tower.last_hidden_state,
             pooler_output=[slot.embeds for slot in slots],
@@ -118,29 +122,32 @@ class VisualFeaturesMixin(AudioFeaturesMixin):
         sound_budget: Tensor | None = None,
         sound_top_k: int | Sequence[int] | Tensor | None = None,
         sound_patches: PatchMode | None = None,
+        sound_adapter: str | Sequence[str | None] | ChosenSound | None = None,
         **media: Any,
     ) -> list[Slot]:
         """The slots of a call, from shapes and small index tensors alone; runs no tower."""
         layout: Any = self.visual_layout
         sounds = sound_embeds if sound_embeds is not None else input_features
+        count = 0 if sounds is None else len(sounds)
+        chosen = self.choose_sound(sound_adapter, count)
         geometries = layout.geometries({**media, "pixel_values": pixel_values})
-        slots = read_slots(sound_slots, len(geometries), 0 if sounds is None else len(sounds))
+        slots = read_slots(sound_slots, len(geometries), count)
         return settle_slots(
             slots,
             geometries,
             sound_only_slot(layout.patches_per_side),
-            self._slot_settings(vision_feature_select_strategy),
+            [self._slot_settings(vision_feature_select_strategy, chosen.of(slot.sound)) for slot in slots],
             sound_top_k=sound_top_k,
             sound_patches=sound_patches,
             sound_budget=sound_budget,
         )
 
-    def _slot_settings(self, select_strategy: SelectStrategy | None) -> SlotSettings:
+    def _slot_settings(self, select_strategy: SelectStrategy | None, parts: SoundParts) -> SlotSettings:
         layout: Any = self.visual_layout
         select_strategy = select_strategy or layout.select_strategy
         if select_strategy not in ("default", "full"):
             raise ValueError(f"vision_feature_select_strategy={select_strategy!r}: allowed are 'default' and 'full'.")
-        config = self.sound_config
+        config = parts.config
         return SlotSettings(
             mode=config.patches,
             k=config.token_budget,
