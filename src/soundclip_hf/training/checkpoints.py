@@ -12,7 +12,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from ..files import lock_folder, write_text
-from .arguments import ArgumentsError
+from .settings_parser import ArgumentsError
 
 SETTINGS_NAME = "alignment.json"
 
@@ -44,14 +44,17 @@ def last_checkpoint(folder: str | Path, processes: int = 1) -> Path | None:
     return next((path for _, path in sorted(found, reverse=True) if _is_whole(path, processes)), None)
 
 
-def claim(folder: str | Path, settings: dict[str, Any], overwrite: bool) -> None:
+def claim(folder: str | Path, settings: dict[str, Any], overwrite: bool, name: str = SETTINGS_NAME) -> None:
     """
     Write the settings of the run to its folder, or check that the run in this folder has the same settings.
+
+    Args:
+        name: Of the file that holds them; a run of another kind has another.
 
     Raises:
         ArgumentsError: If the folder holds a run with other settings.
     """
-    path = Path(folder) / SETTINGS_NAME
+    path = Path(folder) / name
     text = json.dumps(settings, indent=2, sort_keys=True, default=str)
     if overwrite:
         for old in Path(folder).glob("checkpoint-*"):

@@ -1,0 +1,229 @@
+"""Settings of a fine-tuning run, from a YAML file and a command line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+from ...files import expand_user
+from ...modeling.checkpoint_names import checkpoint_name
+from ..settings_parser import ArgumentsError, parse_settings
+from ..trainer_packages import check_integrations, check_trackers
+from .presets import LORA_TARGETS, LoraSettings, find_preset
+from .rows import RowSource
+
+_DTYPES = ("auto", "float32", "bfloat16", "float16")
+_QUANTIZATIONS = ("none", "4bit", "8bit")
+_ALIGNMENTS = ("projected", "raw")
+
+
+@dataclass
+class FinetuningArguments:
+    """
+    What is trained, on which conversations. None keeps the model's or the processor's own value.
+
+    Attributes:
+        model: A SoundLlava or an adapter, such as the output of `soundclip align`: a folder, a Hub id, or "tiny".
+        preset: See [`PRESETS`].
+        lora_r, lora_alpha, lora_dropout, lora_targets: See [`LoraSettings`].
+        quantization: Of the base's weights, with bitsandbytes; towers and projectors are never quantised.
+        dtype: Of the base's weights. "auto" is float32 where a preset trains them, and the checkpoint's otherwise.
+        dataset, dataset_config, dataset_revision, train_split, eval_split, eval_rows, streaming: See [`RowSource`].
+        media_folder: Relative paths of media are looked up here first; by default beside a dataset that is a file.
+        max_length: Tokens of a row; by default the context of the language model. Longer answers are cut.
+        packing: See [`SoundLlavaCollator`].
+        sound_patches, sound_top_k, sound_alignment, frame, num_frames: See the processor and the model.
+        max_bad_rows: Rows that cannot be read are logged and left out; more than this many in a process end the run.
+        eval_answers: How many held-out questions are answered at every evaluation; 0: none.
+        eval_alignments: Alignments of the answers of the measurements before and after the training, such as
+            "projected,raw".
+        eval_audit: How many held-out sounds are audited at every evaluation; 0: none. At least 2 otherwise.
+        max_new_tokens: Of an answer.
+        overwrite: Start again if `output_dir` holds a run; otherwise that run is resumed.
+    """
+
+    model: str | None = None
+    model_revision: str | None = None
+    preset: str = "lora+projector"
+    lora_r: int = 16
+    lora_alpha: int = 32
+    lora_dropout: float = 0.05
+    lora_targets: str = LORA_TARGETS
+    quantization: str = "none"
+    dtype: str = "auto"
+    dataset: str | None = None
+    dataset_config: str | None = None
+    dataset_revision: str | None = None
+    train_split: str = "train"
+    eval_split: str | None = None
+    eval_rows: int = 200
+    streaming: bool = False
+    media_folder: str | None = None
+    max_length: int | None = None
+    packing: bool = False
+    sound_patches: str | None = None
+    sound_top_k: int | None = None
+    sound_alignment: str | None = None
+    frame: str = "middle"
+    num_frames: int = 1
+    max_bad_rows: int = 100
+    eval_answers: int = 64
+    eval_alignments: str | None = None
+    eval_audit: int = 0
+    max_new_tokens: int = 64
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.model is not None:
+            # The adapter stores this path, and may be loaded from another working directory.
+            try:
+                given, revision = checkpoint_name(str(expand_user(self.model)), self.model_revision, "model_revision")
+            except ValueError as error:
+                raise ArgumentsError(f"model {error}") from error
+            self.model = str(Path(given).resolve()) if Path(given).is_dir() else str(given)
+            self.model_revision = revision
+        preset = find_preset(self.preset)
+        for name, allowed in (
+            ("quantization", _QUANTIZATIONS),
+            ("dtype", _DTYPES),
+            ("sound_patches", (None, "zero", "drop")),
+            ("sound_alignment", (None, *_ALIGNMENTS)),
+        ):
+            if getattr(self, name) not in allowed:
+                listed = ", ".join(str(value) for value in allowed if value is not None)
+                raise ArgumentsError(f"{name}={getattr(self, name)!r}: must be one of {listed}")
+        for name, least in (
+            ("lora_r", 1),
+            ("eval_rows", 1),
+            ("num_frames", 1),
+            ("max_bad_rows", 0),
+            ("eval_answers", 0),
+            ("max_new_tokens", 1),
+        ):
+            if getattr(self, name) < least:
+                raise ArgumentsError(f"{name}={getattr(self, name)}: must be at least {least}")
+        if self.eval_audit == 1 or self.eval_audit < 0:
+            raise ArgumentsError(f"eval_audit={self.eval_audit}: must be 0, or at least 2 to swap their sounds")
+        trained = [part for part in preset.parts if part != "audio_projection"]
+        if self.quantization != "none" and trained:
+            raise ArgumentsError(
+                f"quantization={self.quantization!r}: preset {self.preset!r} trains {trained[0]}, and quantised "
+                "weights cannot be trained; choose 'lora', 'lora+projector' or 'projector'"
+            )
+        if self.sound_alignment == "raw" and "audio_projection" in preset.parts:
+            raise ArgumentsError(
+                f"sound_alignment='raw': does not use the projector that preset {self.preset!r} trains; choose 'lora' "
+                "or 'full-lm'"
+            )
+        for one in self.alignments:
+            if one not in _ALIGNMENTS:
+                raise ArgumentsError(f"eval_alignments={self.eval_alignments!r}: must be a list of projected and raw")
+
+    @property
+    def alignments(self) -> list[str]:
+        return [one.strip() for one in (self.eval_alignments or "").split(",") if one.strip()]
+
+    @property
+    def lora(self) -> LoraSettings:
+        return LoraSettings(self.lora_r, self.lora_alpha, self.lora_dropout, self.lora_targets)
+
+    @property
+    def source(self) -> RowSource:
+        return RowSource(
+            str(self.dataset),
+            self.dataset_config,
+            self.dataset_revision,
+            self.train_split,
+            self.eval_split,
+            self.eval_rows,
+            self.streaming,
+        )
+
+    @property
+    def frame_time(self) -> str | float:
+        """
+        Raises:
+            ArgumentsError: If `frame` is neither "middle" nor "first" nor a number.
+        """
+        if self.frame in ("middle", "first"):
+            return self.frame
+        try:
+            return float(self.frame)
+        except ValueError:
+            raise ArgumentsError(f"frame={self.frame!r}: give middle, first or a number of seconds") from None
+
+    def check_complete(self) -> None:
+        """
+        Raises:
+            ArgumentsError: If a setting is missing that a run needs; the message names it.
+        """
+        for name, meaning in (
+            ("model", "a SoundLlava or an adapter, such as the folder that soundclip align wrote"),
+            ("dataset", "a datasets repository, folder or file of conversations"),
+        ):
+            if getattr(self, name) is None:
+                raise ArgumentsError(f"{name} is missing: {meaning}; give --{name} or a line of the config")
+
+
+@dataclass
+class FinetuningTrainingArguments(TrainingArguments):
+    """
+    `TrainingArguments` with defaults for LoRA. With `push_to_hub`, the adapter is published as `soundclip push` does.
+
+    `hub_license` is the licence of what is published, as the Hub spells it; weights that may not be used commercially
+    need it.
+    """
+
+    output_dir: str | None = "out/finetune"
+    learning_rate: float = 2e-4
+    num_train_epochs: float = 1.0
+    optim: str = "adamw_torch"
+    weight_decay: float = 0.0
+    lr_scheduler_type: str = "cosine"
+    lr_scheduler_kwargs: dict[str, Any] | str | None = None
+    max_grad_norm: float = 1.0
+    per_device_train_batch_size: int = 8
+    per_device_eval_batch_size: int = 8
+    eval_strategy: str = "steps"
+    eval_steps: float | None = 200
+    save_strategy: str = "steps"
+    save_steps: float = 200
+    save_total_limit: int | None = 2
+    logging_steps: float = 10
+    remove_unused_columns: bool = False
+    logging_nan_inf_filter: bool = False
+    # Of the loss alone: logits of a held-out set would fill the memory.
+    prediction_loss_only: bool = True
+    hub_license: str | None = None
+    report_to: str = "none"
+    # Rows differ in length, and accelerate could not split a batch among the processes.
+    accelerator_config: dict[str, Any] | str | None = field(default_factory=lambda: {"dispatch_batches": False})
+
+    def __post_init__(self) -> None:
+        # The trainer itself checks these packages only after models and data have been loaded.
+        check_integrations(self.optim, bool(self.deepspeed), self.use_liger_kernel)
+        super().__post_init__()
+        try:
+            expand_user(str(self.output_dir))
+        except ValueError as error:
+            raise ArgumentsError(f"output_dir {error}") from error
+        try:
+            check_trackers(self.report_to)
+        except ValueError as error:
+            raise ArgumentsError(str(error)) from None
+        if not torch.cuda.is_available():
+            self.dataloader_pin_memory = False
+
+
+def read_arguments(
+    options: Sequence[str], config: str | Path | None = None
+) -> tuple[FinetuningArguments, FinetuningTrainingArguments]:
+    """The settings of a fine-tuning run; see [`parse_settings`]."""
+    finetuning, training = parse_settings((FinetuningArguments, FinetuningTrainingArguments), options, config)
+    return finetuning, training
+
+
+__all__ = ["FinetuningArguments", "FinetuningTrainingArguments", "read_arguments"]

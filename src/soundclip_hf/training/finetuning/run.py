@@ -1,0 +1,323 @@
+"""A fine-tuning run: data and settings are checked, then the model is loaded, trained, measured and saved."""
+
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from transformers import set_seed
+
+from ...evaluation.generation.answering import AnsweringModel, AnswerSettings
+from ...evaluation.results import EvalResult
+from ...evaluation.text_metrics.scores import MetricScore
+from ...extras import require
+from ...files import expand_user, write_text
+from ...modeling.checkpoints.pushing import check_publishable, publish
+from ...modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
+from ..checkpoints import claim, last_checkpoint, only_run
+from ..settings_parser import ArgumentsError, check_extra
+from ..trainer import Progress, StepProgress, TrainingError
+from .arguments import FinetuningArguments, FinetuningTrainingArguments
+from .collator import SoundLlavaCollator
+from .conversations import RowError
+from .evaluation import Question, answer_questions, audit_rows, read_questions
+from .memory import MemoryEstimate, estimate_memory
+from .opening import open_collator, open_model, open_processor, weights_dtype
+from .presets import PartRow, apply_preset, find_preset, parameter_table, table_text
+from .rows import Rows, RowStream, check_rows, open_rows
+from .trainer import FinetuningTrainer
+
+logger = logging.getLogger("transformers.soundclip_hf.training")
+
+SETTINGS_NAME, RESULT_NAME, CURVE_NAME, BEFORE_NAME = "finetuning.json", "answers.json", "curve.json", "before.json"
+# Settings that do not change what a run computes.
+_WITHOUT_EFFECT = ("overwrite", "max_bad_rows", "eval_answers", "eval_alignments", "eval_audit", "max_new_tokens")
+_OF_THE_RECIPE = (
+    *("learning_rate", "num_train_epochs", "max_steps", "optim", "weight_decay", "lr_scheduler_type", "warmup_steps"),
+    *("max_grad_norm", "seed", "data_seed", "gradient_accumulation_steps", "bf16", "fp16"),
+)
+
+
+def finetune(
+    settings: FinetuningArguments, training: FinetuningTrainingArguments, progress: Progress | None = None
+) -> EvalResult:
+    """
+    Train a SoundLlava on conversations, and write what came out to `training.output_dir`. A run that was stopped there
+    is resumed from its last checkpoint.
+
+    The folder then holds what `SoundLlava.from_pretrained` reads: the adapter, LoRA layers and the processor, or the
+    whole model for presets that train the base; `answers.json`, the held-out questions answered before and after the
+    training (an [`EvalResult`]); and `curve.json`, what was logged.
+
+    Args:
+        progress: Shows the training, if `training.disable_tqdm` is set; see [`AlignmentTrainer`].
+
+    Raises:
+        InUseError: If another process trains in this folder.
+        NotInstalledError: If an optional package is missing; nothing has been written then.
+        ArgumentsError: If a setting, the model or the data do not fit; nothing has been loaded then.
+        TrainingError: If the run cannot continue; the message names the step.
+        ValueError: If the model must not, or cannot be published.
+    """
+    prepared = Prepared(settings, training)
+    folder = Path(str(training.output_dir))
+    first = training.process_index == 0
+    with ExitStack() as stack:
+        if first:
+            stack.enter_context(only_run(folder))
+            claim(folder, recipe_of(settings, training), settings.overwrite, SETTINGS_NAME)
+            if settings.overwrite:
+                (folder / BEFORE_NAME).unlink(missing_ok=True)
+        set_seed(training.seed)
+        model = open_model(settings, training)
+        if training.push_to_hub and first:
+            repo = training.hub_model_id or folder.absolute().name
+            check_publishable(model.config, repo, license=training.hub_license, token=training.hub_token)
+        apply_preset(model, settings.preset, settings.lora)
+        if first:
+            logger.warning("%s", table_text(parameter_table(model)))
+        held_out = prepared.held_out_rows()
+        measuring = Measuring(settings, training, model, prepared, held_out)
+        trainer = FinetuningTrainer(
+            model,
+            measuring.in_the_loop if settings.eval_answers or settings.eval_audit else None,
+            args=training,
+            train_dataset=prepared.train,
+            eval_dataset=prepared.held_out,
+            data_collator=prepared.collator,
+        )
+        if training.disable_tqdm and progress is not None and first:
+            trainer.add_callback(StepProgress(progress, stack))
+        before = _before(folder, measuring, trainer)
+        checkpoint: Any = training.resume_from_checkpoint or last_checkpoint(folder, training.world_size)
+        try:
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        except RowError as error:
+            raise TrainingError(f"step {trainer.state.global_step + 1}: {error}") from error
+        result = measuring.result(before, recipe_of(settings, training), trainer)
+        state = None if not trainer.is_fsdp_enabled else trainer.accelerator.get_state_dict(trainer.model)
+        if first:
+            model.save_pretrained(folder, state_dict=state)
+            prepared.processor.save_pretrained(folder)
+            result.save(folder / RESULT_NAME)
+            write_text(folder / CURVE_NAME, json.dumps(trainer.state.log_history, indent=1) + "\n")
+            if training.push_to_hub:
+                _push(folder, training)
+        trainer.accelerator.wait_for_everyone()
+    return result
+
+
+class Prepared:
+    """Everything about a run that is known before weights are loaded: rows, processor, collator, and a first batch."""
+
+    def __init__(self, settings: FinetuningArguments, training: FinetuningTrainingArguments) -> None:
+        check_extra()
+        settings.check_complete()
+        if find_preset(settings.preset).lora:
+            require("peft", what="a preset with LoRA", extra="train")
+        if settings.streaming and training.max_steps <= 0:
+            raise ArgumentsError("a stream has no length: give --max_steps")
+        self.settings = settings
+        self.train: Rows | RowStream
+        self.held_out: Rows | RowStream
+        self.train, self.held_out = open_rows(settings.source, training.seed)
+        check_rows(self.train, str(settings.dataset))
+        self.config, self.processor = open_processor(settings)
+        self.media_folder = _media_folder(settings)
+        self.collator: SoundLlavaCollator = open_collator(settings, self.config, self.processor, self.media_folder)
+        size = training.per_device_train_batch_size
+        strict = open_collator(settings, self.config, self.processor, self.media_folder)
+        strict.max_bad_rows = size - 1  # one good row is enough to see that the data fit the model
+        try:
+            self.first_batch: dict[str, Any] = strict(list(_first(self.train, size)))
+        except (RowError, OSError) as error:
+            raise ArgumentsError(f"dataset {settings.dataset}: {error}") from error
+
+    def held_out_rows(self) -> list[dict[str, Any]]:
+        """Those that are answered and audited."""
+        return list(_first(self.held_out, max(self.settings.eval_answers, 2 * self.settings.eval_audit)))
+
+
+class DryRun:
+    """
+    What a run would train, and the memory that it would take: of shapes alone, no weight is loaded.
+
+    Attributes:
+        table: Parameters by part.
+        memory: On each device.
+        batch: Shapes of the first batch.
+        supervised: Tokens with a label in the first batch.
+    """
+
+    def __init__(self, settings: FinetuningArguments, training: FinetuningTrainingArguments, devices: int = 1) -> None:
+        prepared = Prepared(settings, training)
+        dtype = weights_dtype(settings)
+        stored = getattr(prepared.config, "dtype", None) or torch.float32
+        with torch.device("meta"):
+            model = SoundLlavaForConditionalGeneration._from_config(
+                prepared.config, dtype=stored if isinstance(dtype, str) else dtype
+            )
+        apply_preset(model, settings.preset, settings.lora)
+        self.table: list[PartRow] = [
+            _quantized(row) if settings.quantization == "4bit" else row for row in parameter_table(model)
+        ]
+        batch = prepared.first_batch
+        self.memory: MemoryEstimate = estimate_memory(
+            self.table,
+            prepared.config.text_config,
+            tokens=int(batch["input_ids"].numel()),
+            element_size=2 if training.bf16 or training.fp16 else 4,
+            gradient_checkpointing=training.gradient_checkpointing,
+            devices=devices,
+        )
+        self.batch = {name: list(value.shape) for name, value in batch.items() if isinstance(value, torch.Tensor)}
+        self.supervised = int((batch["labels"] != -100).sum())
+        self.text = prepared.processor.tokenizer.decode(batch["input_ids"][0][batch["labels"][0] != -100])
+
+
+class Measuring:
+    """Answers and audits held-out rows with the model as it is."""
+
+    def __init__(
+        self,
+        settings: FinetuningArguments,
+        training: FinetuningTrainingArguments,
+        model: SoundLlavaForConditionalGeneration,
+        prepared: Prepared,
+        rows: Sequence[dict[str, Any]],
+    ) -> None:
+        self.settings, self.training, self.rows = settings, training, rows
+        self.answering = AnsweringModel(model, prepared.processor, str(training.output_dir), None, "")
+        self.questions: list[Question] = read_questions(rows[: settings.eval_answers], prepared.media_folder)
+        self.alignments = settings.alignments or [model.config.sound_config.alignment]
+
+    def answer(self, alignment: str) -> dict[str, MetricScore]:
+        model = self.answering.model
+        training = model.training
+        model.eval()
+        try:
+            scores, _ = answer_questions(
+                self.questions,
+                self.answering,
+                AnswerSettings(alignment=alignment, max_new_tokens=self.settings.max_new_tokens),
+                batch_size=self.training.per_device_eval_batch_size,
+                seed=self.training.seed,
+            )
+        finally:
+            model.train(training)
+        return scores
+
+    def in_the_loop(self) -> dict[str, float]:
+        own = self.answering.model.config.sound_config.alignment
+        found = {name: score.value for name, score in self.answer(own).items()} if self.questions else {}
+        return {**found, **self.audit()}
+
+    def audit(self) -> dict[str, float]:
+        if not self.settings.eval_audit:
+            return {}
+        return audit_rows(self.rows, self.answering, self.settings.eval_audit, alignment=None, seed=self.training.seed)
+
+    def now(self) -> dict[str, Any]:
+        """The numbers, and their 95 % intervals, by alignment; and the audit."""
+        values: dict[str, Any] = {}
+        bars: dict[str, Any] = {}
+        for alignment in self.alignments if self.questions else ():
+            scores = self.answer(alignment)
+            values[alignment] = {name: score.value for name, score in scores.items()}
+            bars[alignment] = {name: score.interval for name, score in scores.items() if score.interval is not None}
+        audited = self.audit()
+        return {"metrics": {**values, **({"audit": audited} if audited else {})}, "error_bars": bars}
+
+    def result(self, before: dict[str, Any], recipe: dict[str, Any], trainer: FinetuningTrainer) -> EvalResult:
+        after = self.now()
+        losses = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
+        left_out = sum(gather_object([trainer.data_collator.bad_rows]))
+        split = self.settings.eval_split or f"held-out rows of {self.settings.train_split}"
+        return EvalResult(
+            task="question answering",
+            model=str(self.training.output_dir),
+            dataset=f"{self.settings.dataset}, {split}",
+            n=len(self.questions),
+            seed=self.training.seed,
+            metrics={
+                "before": before["metrics"],
+                "after": after["metrics"],
+                "rows_left_out": left_out,
+                "steps": trainer.state.global_step,
+                **({"eval_loss": losses[-1]} if losses else {}),
+            },
+            error_bars={"before": before["error_bars"], "after": after["error_bars"]},
+            config={**recipe, "max_new_tokens": self.settings.max_new_tokens},
+            dataset_revision=None if Path(str(self.settings.dataset)).exists() else self.settings.dataset_revision,
+        )
+
+
+def recipe_of(settings: FinetuningArguments, training: FinetuningTrainingArguments) -> dict[str, Any]:
+    """The settings that decide what a run computes, as plain values."""
+    values = {name: value for name, value in asdict(settings).items() if name not in _WITHOUT_EFFECT}
+    values |= {name: getattr(training, name) for name in _OF_THE_RECIPE}
+    values["batch_size"] = training.per_device_train_batch_size * training.world_size
+    return json.loads(json.dumps(values, default=lambda value: getattr(value, "value", str(value))))
+
+
+def _before(folder: Path, measuring: Measuring, trainer: FinetuningTrainer) -> dict[str, Any]:
+    """What the model answers before the training; a run that is resumed has measured it."""
+    path = folder / BEFORE_NAME
+    if path.is_file():
+        return json.loads(path.read_text(encoding="utf-8"))
+    measuring.answering.model.to(trainer.args.device)
+    found = measuring.now()
+    if trainer.is_world_process_zero():
+        write_text(path, json.dumps(found, indent=2) + "\n")
+    trainer.accelerator.wait_for_everyone()
+    return found
+
+
+def _push(folder: Path, training: FinetuningTrainingArguments) -> None:
+    repo = training.hub_model_id or folder.absolute().name
+    try:
+        publish(
+            "model",
+            folder,
+            repo,
+            message="End of training",
+            token=training.hub_token,
+            revision=training.hub_revision,
+            license=training.hub_license,
+        )
+    except ValueError as error:
+        raise TrainingError(
+            f"{error}; the model is in {folder}: publish it with `soundclip push {folder} {repo}`"
+        ) from error
+
+
+def _media_folder(settings: FinetuningArguments) -> Path | None:
+    if settings.media_folder is not None:
+        folder = expand_user(settings.media_folder)
+        if not folder.is_dir():
+            raise ArgumentsError(f"media_folder={settings.media_folder!r}: no such folder")
+        return folder
+    dataset = expand_user(str(settings.dataset))
+    return dataset.parent if dataset.is_file() else None
+
+
+def _first(rows: Rows | RowStream, count: int) -> Any:
+    if isinstance(rows, RowStream):
+        return islice(rows, count)
+    return map(rows.__getitem__, range(min(count, len(rows))))
+
+
+def _quantized(row: PartRow) -> PartRow:
+    """A row of the table, of whose language model the weights take 4 bits and their scales about an eighth of that."""
+    if row.part != "language_model":
+        return row
+    return PartRow(row.part, row.parameters, row.trained, int(row.parameters * 4.5 / 8))
+
+
+__all__ = ["CURVE_NAME", "RESULT_NAME", "SETTINGS_NAME", "DryRun", "finetune", "recipe_of"]

@@ -1,0 +1,106 @@
+"""`Trainer` for a SoundLlava: checkpoints of what is trained alone, answers in the loop, and a check of gradients."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import Trainer
+from transformers.utils import SAFE_WEIGHTS_NAME
+
+from ..trainer import TrainingError
+from .presets import PRESETS, part_of
+
+# Part of the model -> the inputs without which no gradient reaches it.
+_NEEDS = {
+    "audio_projection": ("input_features", "sound_embeds"),
+    "multi_modal_projector": ("pixel_values", "input_features", "sound_embeds"),
+}
+
+
+class FinetuningTrainer(Trainer):
+    """
+    The stock trainer, with three additions.
+
+    - A checkpoint holds the trained weights alone, so that it is small and is resumed exactly. The adapter itself is
+      written by `model.save_pretrained`.
+    - In the first step that could train it, each trained part must get a gradient; otherwise the run stops.
+    - `measure` adds numbers to every evaluation, which are logged and can choose the best model.
+
+    Args:
+        model: A SoundLlava after [`apply_preset`].
+        measure: Called with no arguments while the model is in eval mode.
+        **kwargs: Of `Trainer`.
+    """
+
+    def __init__(self, model: nn.Module, measure: Callable[[], dict[str, float]] | None = None, **kwargs: Any) -> None:
+        self.measure = measure
+        super().__init__(model, **kwargs)
+        self.waiting = {part_of(key) for key, parameter in model.named_parameters() if parameter.requires_grad}
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
+        given = set(inputs)
+        loss = super().training_step(model, inputs, *args, **kwargs)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss.item()} at step {self.state.global_step + 1}: lower the learning rate, or train in "
+                "bfloat16 or float32"
+            )
+        if self.waiting and not self.is_deepspeed_enabled:
+            self._check_gradients(given)
+        return loss
+
+    def _check_gradients(self, given: set[str]) -> None:
+        due = {part for part in self.waiting if part not in _NEEDS or given & set(_NEEDS[part])}
+        reached = {
+            part_of(key)
+            for key, parameter in self.model.named_parameters()
+            if parameter.grad is not None and bool((parameter.grad != 0).any())
+        }
+        parts = sorted(self.waiting)
+        # Another process may have had a sound in its batch, or another shard of the weights.
+        both = torch.tensor([[part in due, part in reached] for part in parts], device=self.args.device).float()
+        both = self.accelerator.reduce(both, reduction="sum")
+        dead = [part for part, (wanted, moved) in zip(parts, both.tolist()) if wanted and not moved]
+        if dead:
+            raise TrainingError(
+                f"step {self.state.global_step + 1}: no gradient reaches {', '.join(dead)}, which is to be trained; "
+                "check sound_alignment, that labels are not all -100, and that nothing detaches the model's inputs. "
+                f"Presets: {', '.join(PRESETS)}"
+            )
+        self.waiting -= {part for part, (_, moved) in zip(parts, both.tolist()) if moved}
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        metrics = super().evaluate(*args, **kwargs)
+        if self.measure is None:
+            return metrics
+        prefix = kwargs.get("metric_key_prefix", "eval")
+        training = self.model.training
+        self.model.eval()
+        more = {f"{prefix}_{name}": value for name, value in self.measure().items()}
+        self.model.train(training)
+        self.log(more)
+        return {**metrics, **more}
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        folder = Path(output_dir or str(self.args.output_dir))
+        state = self.accelerator.get_state_dict(self.model) if state_dict is None else state_dict
+        if not self.args.should_save:
+            return
+        os.makedirs(folder, exist_ok=True)
+        trained = {key for key, parameter in self.model.named_parameters() if parameter.requires_grad}
+        kept = {key: value.detach().cpu().contiguous() for key, value in state.items() if key in trained}
+        save_file(kept, folder / SAFE_WEIGHTS_NAME, metadata={"format": "pt"})
+        torch.save(self.args, folder / "training_args.bin")
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        trained = {key for key, parameter in self.model.named_parameters() if parameter.requires_grad}
+        odd = sorted(trained & set(load_result.missing_keys)) + sorted(load_result.unexpected_keys)
+        if odd:
+            raise TrainingError(f"the checkpoint holds other weights than those that are trained: {', '.join(odd[:5])}")
+
+
+__all__ = ["FinetuningTrainer"]
