@@ -1,14 +1,16 @@
 """4- and 8-bit language models with full-precision ears."""
 
+import json
+
 import pytest
 import torch
 from tiny_inputs import MIXED, build_inputs
-from tiny_models import tiny_llava, tiny_sound_llava, tiny_text_config
+from tiny_models import tiny_llava, tiny_sound_llava, tiny_text_config, tiny_vision_config
 from torch import nn
-from transformers import BitsAndBytesConfig
+from transformers import BitsAndBytesConfig, LlavaForConditionalGeneration
 from transformers.quantizers.quantizers_utils import should_convert_module
 
-from soundclip_hf import SoundLlava
+from soundclip_hf import SoundLlava, SoundLlavaConfig
 from soundclip_hf.modeling.checkpoints.adapter import NOT_QUANTIZED
 
 
@@ -70,3 +72,78 @@ def test_quantised_model_hears(bits, tmp_path):
         agreement = torch.cosine_similarity(heard.float().flatten(), full.flatten(), dim=0)
         assert agreement > {4: 0.9, 8: 0.99}[bits]
         assert (heard - quantised(**other).logits).abs().max() > 0.3
+
+
+TINY = {
+    "text_config": tiny_text_config(hidden_size=64, intermediate_size=128),
+    "vision_config": tiny_vision_config(hidden_size=64, intermediate_size=128),
+}
+LOADING = {"dtype": torch.bfloat16, "device_map": "cpu"}
+
+
+def settings_of(bits):
+    if bits == 4:
+        return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.bfloat16)
+    return BitsAndBytesConfig(load_in_8bit=True)
+
+
+def half_logits(model):
+    with torch.no_grad():
+        return model(**build_inputs(model, MIXED, dtype=torch.bfloat16)).logits
+
+
+@pytest.fixture
+def adapter(tmp_path):
+    """Folder of an adapter whose base is stored in full precision."""
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    tiny_llava("llava", **TINY).save_pretrained(tmp_path / "base")
+    model = tiny_sound_llava("llava", sound={"vision_hidden_size": 64}, **TINY)
+    model.config.base_model_name_or_path = str(tmp_path / "base")
+    model.save_pretrained(tmp_path / "adapter", adapter_only=True)
+    return tmp_path / "adapter"
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_an_adapter_keeps_no_quantisation_of_its_base(bits, adapter, tmp_path):
+    settings = settings_of(bits)
+    model = SoundLlava.from_pretrained(adapter, quantization_config=settings, **LOADING)
+    expected = half_logits(model)
+    model.save_pretrained(tmp_path / "again", adapter_only=True)
+    assert "quantization_config" not in json.loads((tmp_path / "again" / "config.json").read_text())
+    again = SoundLlava.from_pretrained(tmp_path / "again", quantization_config=settings, **LOADING)
+    assert torch.equal(half_logits(again), expected)
+    plain = SoundLlava.from_pretrained(tmp_path / "again", **LOADING)
+    assert not getattr(plain, "is_quantized", False)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_base_that_is_stored_quantised(bits, adapter, tmp_path):
+    base = LlavaForConditionalGeneration.from_pretrained(
+        tmp_path / "base", quantization_config=settings_of(bits), **LOADING
+    )
+    base.save_pretrained(tmp_path / "packed")
+    sound = SoundLlavaConfig.from_pretrained(adapter).sound_config
+    config = SoundLlavaConfig.from_llava_config(base.config, sound_config=sound)
+    model = SoundLlava.from_pretrained(tmp_path / "packed", config=config, **LOADING)
+    assert model.dtype == torch.bfloat16
+    assert not model.model.multi_modal_projector.linear_1.weight.is_floating_point()
+    ears = [*model.model.audio_tower.parameters(), *model.model.audio_projection.parameters()]
+    assert all(parameter.is_floating_point() for parameter in ears)
+    expected = half_logits(model)
+    model.save_pretrained(tmp_path / "out", adapter_only=True)
+    assert torch.equal(half_logits(SoundLlava.from_pretrained(tmp_path / "out", **LOADING)), expected)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_lora_on_a_quantised_model(bits, adapter, tmp_path):
+    peft = pytest.importorskip("peft")
+    settings = settings_of(bits)
+    model = SoundLlava.from_pretrained(adapter, quantization_config=settings, **LOADING)
+    plain = half_logits(model)
+    lora = peft.LoraConfig(r=2, target_modules=r".*language_model.*\.(q|v)_proj", init_lora_weights=False)
+    peft.get_peft_model(model, lora).eval()
+    expected = half_logits(model)
+    assert not torch.equal(expected, plain)
+    model.save_pretrained(tmp_path / "out")
+    loaded = SoundLlava.from_pretrained(tmp_path / "out", quantization_config=settings, **LOADING)
+    assert torch.equal(half_logits(loaded), expected)

@@ -146,6 +146,8 @@ class SoundLlavaConfig(CheckpointNameMixin, _PackagedConfig):
             The audio encoder's checkpoint; `None` when its weights lie in the adapter itself.
         vision_fingerprint (`dict`, *optional*):
             Identifies the vision tower that the adapter was trained for.
+        has_peft_adapter (`bool`, *optional*, defaults to `False`):
+            Whether the folder `peft` beside this configuration holds a PEFT adapter (LoRA) of the model.
     """
 
     model_type = "sound_llava"
@@ -178,6 +180,7 @@ class SoundLlavaConfig(CheckpointNameMixin, _PackagedConfig):
     audio_encoder_name_or_path: str | None = None
     audio_encoder_revision: str | None = None
     vision_fingerprint: dict | None = None
+    has_peft_adapter: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
         if self.sound_config is None:

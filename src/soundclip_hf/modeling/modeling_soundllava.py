@@ -40,8 +40,13 @@ class SoundLlavaPreTrainedModel(SoundAdaptersMixin, AdapterLoadingMixin, Encoded
     @property
     def dtype(self) -> torch.dtype:
         """Precision of LLaVA's own weights: the ears have parts that always stay in float32."""
-        projector = getattr(getattr(self, "model", self), "multi_modal_projector", None)
-        return super().dtype if projector is None else projector.linear_1.weight.dtype
+        backbone = getattr(self, "model", self)
+        projector = getattr(backbone, "multi_modal_projector", None)
+        if projector is None:
+            return super().dtype
+        own = projector.linear_1.weight
+        # A base that was stored quantised may hold integers here.
+        return own.dtype if own.is_floating_point() else backbone.language_model.dtype
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

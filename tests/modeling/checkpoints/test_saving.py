@@ -126,14 +126,14 @@ def test_names_of_an_adapter_are_taken_by_load_state_dict(model, tmp_path):
     other.model.load_state_dict(tensors, strict=False)
 
 
-def test_a_peft_adapter_is_saved_as_by_transformers(model, tmp_path):
-    peft = pytest.importorskip("peft")
-    try:
-        model.add_adapter(peft.LoraConfig(target_modules=r".*language_model.*\.(q|v)_proj"))
-    except ValueError as error:  # transformers wants another version of PEFT
-        pytest.skip(str(error))
-    model.save_pretrained(tmp_path / "out")
-    assert weights(tmp_path / "out") == {"adapter_model.safetensors"}
+def test_the_base_of_a_whole_checkpoint_is_not_taken_for_the_one_that_it_names(model, tmp_path):
+    with torch.no_grad():
+        model.lm_head.weight.add_(1)
+    model.save_pretrained(tmp_path / "tuned", adapter_only=False)
+    loaded = SoundLlava.from_pretrained(tmp_path / "tuned")
+    loaded.freeze_base_model()
+    loaded.save_pretrained(tmp_path / "again")
+    assert_same_weights(SoundLlava.from_pretrained(tmp_path / "again"), model)
 
 
 def test_a_sample_tells_whether_a_base_was_changed():

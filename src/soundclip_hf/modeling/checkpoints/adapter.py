@@ -19,6 +19,7 @@ from ..configuration_soundclip import SoundLlavaConfig
 from .adapter_parts import (
     ADAPTER_NAME,
     EARS,
+    adapter_names,
     adapter_tensors,
     check_names_base,
     ears_of_adapter,
@@ -33,6 +34,8 @@ from .adapter_parts import (
 from .base_sample import Sample, is_unchanged, take_sample
 from .fingerprint import fingerprint
 from .loading import LoadRequest, StrictLoadingMixin
+from .peft_adapter import find_peft_adapter, load_peft_adapter, save_peft_adapter
+from .peft_layers import peft_layers, plain_names
 from .pushing import ModelPushMixin, take_push_options
 from .sizes import Filling, check_sizes
 
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
 # match from the start of a module's name, which begins with "model." in SoundLlavaForConditionalGeneration.
 _SPARED = ("audio_projection", "audio_tower", "multi_modal_projector", "vision_tower")
 NOT_QUANTIZED = ["lm_head", *_SPARED, *(f"model.{part}" for part in _SPARED)]
+# Of a base that was stored quantised, what its own list cannot name.
+_EARS_NOT_QUANTIZED = ["lm_head", *EARS, *(f"model.{part}" for part in EARS)]
 
 _PREFIXES = tuple(f"{part}." for part in EARS)
 
@@ -54,6 +59,8 @@ class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
 
     # Of the base model that was loaded: whether it needs to be pushed beside the ears.
     _base_sample: Sample | None = None
+    # Loaded with the ears from one checkpoint, whose base need not be the one that the configuration names.
+    _is_whole_checkpoint: bool = False
 
     @classmethod
     def from_pretrained(
@@ -63,7 +70,8 @@ class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
         Load a model from one of three kinds of repository or folder.
 
         - An *adapter* repository (`soundclip_adapter.safetensors`): base LLaVA and audio encoder are loaded by the ids
-          and revisions in its configuration (`base_model_name_or_path=` overrides the base), then the adapter.
+          and revisions in its configuration (`base_model_name_or_path=` overrides the base), then the adapter, then
+          the PEFT adapter (LoRA) of its folder `peft`, if it has one.
         - A *full* SoundLlava checkpoint.
         - A *stock* LLaVA checkpoint: with `config=SoundLlavaConfig.from_llava_config(…)` it gets fresh ears, and the
           encoder of `audio_encoder_name_or_path`; a warning names what is not trained.
@@ -74,6 +82,7 @@ class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
         lies; `variant` and `key_mapping` belong to its base. Only safetensors files are read.
 
         Raises:
+            ImportError: If the repository holds a PEFT adapter, and PEFT is not installed.
             OSError: If a repository or a file of it cannot be found.
             ValueError: If a key of ours is missing, unexpected or of the wrong shape, or if the adapter was made for
                 another vision tower; both sides are named. For `gguf_file`, for `use_safetensors=False`, and for a
@@ -88,11 +97,10 @@ class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
         name = str(request.name)
         config = sound_llava_config(request, config)
         adapter_file = request.find(ADAPTER_NAME)
-        if adapter_file is not None:
-            request.drop_peft_arguments()
+        peft = find_peft_adapter(request, config, adapter_file is not None)
         keywords = {**request.keywords, **request.hub, "use_safetensors": True}
         if keywords.get("quantization_config") is not None:
-            keywords["quantization_config"] = _spare_small_parts(keywords["quantization_config"])
+            keywords["quantization_config"] = _spare(keywords["quantization_config"], NOT_QUANTIZED)
         if adapter_file is None:
             source = name
             keywords |= request.place
@@ -101,12 +109,14 @@ class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
             config._commit_hash = None  # the adapter's; its base lies elsewhere, and so request.place is left out
             if config.base_model_revision is not None:
                 keywords["revision"] = config.base_model_revision
-        _check_sizes(cls, request, config, source, adapter_file)
+        has_ears = _check_sizes(cls, request, config, source, adapter_file)
+        if getattr(config, "quantization_config", None) is not None and not has_ears:
+            config.quantization_config = _spare(config.quantization_config, _EARS_NOT_QUANTIZED).to_dict()
         model, info = cls._load_stock(source, model_args, config=config, **keywords)
         loaded_own = _check_base_keys(model, info, source)
         backbone = _backbone(model)
         if not loaded_own:
-            settle_dtypes(backbone, backbone.multi_modal_projector.linear_1.weight.dtype)
+            settle_dtypes(backbone, backbone.dtype)
         encoder = config.audio_encoder_name_or_path
         if encoder is not None and (adapter_file is not None or not loaded_own):
             model.config.audio_encoder_revision = load_encoder(backbone.audio_tower, config, request.hub)
@@ -118,6 +128,14 @@ class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
         if adapter_file is not None or not loaded_own:
             model._base_sample = take_sample(model)
             info["missing_keys"] = {key for key in info["missing_keys"] if not is_of_ears(key)}
+        else:
+            model._is_whole_checkpoint = True
+        model.config.has_peft_adapter = False  # of the files; what is in a model can change
+        if adapter_file is not None:
+            # What transformers and PEFT name as the base of a further adapter: the base model alone would not hear.
+            model.name_or_path = model.config.name_or_path = name
+        if peft is not None:
+            load_peft_adapter(model, peft)
         return model, info
 
     def save_pretrained(
@@ -135,7 +153,8 @@ class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
 
         An adapter holds `audio_projection`, and `audio_tower` unless `config.audio_encoder_name_or_path` says where
         that comes from and it is frozen; base and encoder are named in `config.json`. The file is written under a
-        temporary name first.
+        temporary name first. A model with PEFT layers (LoRA) is saved as an adapter, with PEFT's own files in the
+        folder `peft`: `from_pretrained` loads base, ears and LoRA in one call. See `docs/lora.md`.
 
         Args:
             is_main_process, state_dict: As in transformers; a trainer passes them.
@@ -146,10 +165,17 @@ class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
             **kwargs: As in transformers.
 
         Raises:
-            ValueError: With `adapter_only`, if the configuration does not name the base model.
+            ValueError: For an adapter, if nothing says which base model it belongs to. For a model with PEFT layers,
+                with `adapter_only=False`, or if not exactly one PEFT adapter is in use.
         """
-        trains_ears_only = adapter_only is None and _trains_ears_only(self)
-        if not (adapter_only or trains_ears_only):
+        has_peft = bool(peft_layers(self))
+        if has_peft and adapter_only is False:
+            raise ValueError(
+                "adapter_only=False: the model has PEFT layers (LoRA), which are saved as an adapter. Leave the "
+                "argument out, or merge them into the weights first, with merge_and_unload() of the PeftModel."
+            )
+        trains_ears_only = adapter_only is None and not has_peft and _trains_ears_only(self)
+        if not (adapter_only or has_peft or trains_ears_only):
             super().save_pretrained(save_directory, is_main_process, state_dict, push_to_hub, **kwargs)
             return
         if not is_main_process:
@@ -182,23 +208,34 @@ class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
 
     def _save_adapter(self, folder: Path, state_dict: dict[str, Any] | None, with_index: bool) -> None:
         config: SoundLlavaConfig = copy.deepcopy(self.config)
+        config.has_peft_adapter = bool(peft_layers(self))
+        if config.has_peft_adapter and self._is_whole_checkpoint:
+            _name_whole_checkpoint(config, folder)
         if config.base_model_name_or_path is None:
             raise ValueError(
-                "adapter_only=True needs config.base_model_name_or_path: set it to the id or folder of the LLaVA that "
-                "the adapter belongs to (and config.base_model_revision to a commit hash)."
+                "An adapter needs config.base_model_name_or_path: set it to the id or folder of the LLaVA that it "
+                "belongs to (and config.base_model_revision to a commit hash)."
             )
         folder.mkdir(parents=True, exist_ok=True)
+        if config.has_peft_adapter:
+            base = config.base_model_name_or_path, config.base_model_revision
+            save_peft_adapter(self, folder, state_dict, *base)
         backbone = _backbone(self)
         if _trained_tower(backbone):
             config.audio_encoder_name_or_path = config.audio_encoder_revision = None
         if state_dict is None or config.vision_fingerprint is None:
             config.vision_fingerprint = fingerprint(backbone.vision_tower, config.vision_feature_layer)
+        quantizer = getattr(self, "hf_quantizer", None)
+        if quantizer is not None and not quantizer.pre_quantized:
+            # Chosen by whoever loaded the base, whose own files are as they were.
+            del config.quantization_config
         config.architectures = [type(self).__name__]
         config.dtype = getattr(self, "dtype", None)
         own = adapter_tensors(backbone, config)
         prefix = "" if backbone is self else "model."
         if state_dict is not None:  # gathered from several devices
-            own = {key: state_dict.get(prefix + key, tensor) for key, tensor in own.items()}
+            names = adapter_names(backbone, config)
+            own = {key: state_dict.get(prefix + names[key], tensor) for key, tensor in own.items()}
         tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in own.items()}
         with replacing(folder / ADAPTER_NAME) as partial:
             save_file(tensors, partial, metadata={"format": "pt"})
@@ -215,21 +252,32 @@ class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
 def _trained_tower(backbone: Any) -> bool:
     """Whether weights of the audio encoder's own repository are being trained."""
     fresh = backbone.audio_tower._may_be_fresh
-    return any(
-        parameter.requires_grad and name.rpartition(".")[2] not in fresh
-        for name, parameter in backbone.audio_tower.named_parameters()
-    )
+    own = {name for key, name in plain_names(backbone.audio_tower).items() if key.rpartition(".")[2] not in fresh}
+    return any(parameter.requires_grad and name in own for name, parameter in backbone.audio_tower.named_parameters())
+
+
+def _name_whole_checkpoint(config: SoundLlavaConfig, folder: Path) -> None:
+    """Make the checkpoint that a model was loaded from, ears included, the base of its adapter."""
+    name = config.name_or_path
+    if folder.is_dir() and Path(name).is_dir() and folder.samefile(name):
+        raise ValueError(
+            f"{folder}: holds the whole model that the PEFT adapter belongs to, and would be overwritten by the "
+            "adapter. Save it into another folder."
+        )
+    config.base_model_name_or_path, config.base_model_revision = name, getattr(config, "_commit_hash", None)
+    # The audio encoder is in that checkpoint, and may have been trained: it is saved with the adapter.
+    config.audio_encoder_name_or_path = config.audio_encoder_revision = None
 
 
 def _trains_ears_only(model: Any) -> bool:
-    if model.config.base_model_name_or_path is None or getattr(model, "_hf_peft_config_loaded", False):
+    if model.config.base_model_name_or_path is None or model._is_whole_checkpoint:
         return False
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     return bool(trained) and all(map(is_of_ears, trained))
 
 
-def _spare_small_parts(quantization_config: Any) -> Any:
-    """A copy of the quantisation settings that leaves `NOT_QUANTIZED` in full precision."""
+def _spare(quantization_config: Any, modules: list[str]) -> Any:
+    """A copy of the quantisation settings that leaves `modules` in full precision, too."""
     if isinstance(quantization_config, dict):
         # Only an object tells which of the two names below its method reads.
         settings = AutoQuantizationConfig.from_dict(dict(quantization_config))
@@ -238,7 +286,7 @@ def _spare_small_parts(quantization_config: Any) -> Any:
     for name in ("llm_int8_skip_modules", "modules_to_not_convert"):
         if hasattr(settings, name):
             # A list given here replaces transformers' own, so lm_head has to be in ours.
-            setattr(settings, name, list(dict.fromkeys([*(getattr(settings, name) or []), *NOT_QUANTIZED])))
+            setattr(settings, name, list(dict.fromkeys([*(getattr(settings, name) or []), *modules])))
     return settings
 
 
@@ -248,7 +296,8 @@ def _backbone(model: Any) -> Any:
 
 def _check_sizes(
     model_class: Any, request: LoadRequest, config: SoundLlavaConfig, source: str, adapter_file: str | None
-) -> None:
+) -> bool:
+    """Whether the checkpoint that the base is read from has ears, too."""
     encoder = config.audio_encoder_name_or_path
     variant = request.keywords.get("variant")
     if adapter_file is None:
@@ -266,6 +315,7 @@ def _check_sizes(
     if encoder is not None and not whole:
         fillings.append(ears_of_encoder(config, request.hub))
     check_sizes(model_class, config, str(request.name), fillings)
+    return any(map(is_of_ears, shapes))
 
 
 def _warn_of_fresh_ears(config: SoundLlavaConfig, source: str) -> None:

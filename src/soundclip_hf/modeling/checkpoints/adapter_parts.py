@@ -15,6 +15,7 @@ from ..checkpoint_files import checkpoint_files, read_shapes
 from ..configuration_soundclip import SoundLlavaConfig
 from .fingerprint import differences, fingerprint
 from .loading import LoadRequest, overridden
+from .peft_layers import plain_names
 from .sizes import Filling
 
 ADAPTER_NAME = "soundclip_adapter.safetensors"
@@ -169,23 +170,32 @@ def copy_into(module: nn.Module, tensors: dict[str, torch.Tensor], source: str) 
             own[key].copy_(value)
 
 
-def adapter_tensors(backbone: Any, config: SoundLlavaConfig) -> dict[str, torch.Tensor]:
-    """What an adapter file of this model holds, by name: what its encoder's own repository does not."""
-    tower = backbone.audio_tower.state_dict()
+def adapter_names(backbone: Any, config: SoundLlavaConfig) -> dict[str, str]:
+    """
+    What an adapter file of this model holds: what its encoder's own repository does not.
+
+    Returns:
+        Name in the file -> name in `backbone`, which is another one where PEFT has put its layers around the weight.
+    """
+    tower = plain_names(backbone.audio_tower)
     if config.audio_encoder_name_or_path is not None:
         # Weights that the original encoder never had, such as those of a learned layer fusion.
         own = backbone.audio_tower._may_be_fresh
-        tower = {key: tensor for key, tensor in tower.items() if key.rpartition(".")[2] in own}
-    projection = backbone.audio_projection.state_dict()
-    return {
-        **{f"audio_tower.{key}": tensor for key, tensor in tower.items()},
-        **{f"audio_projection.{key}": tensor for key, tensor in projection.items()},
-    }
+        tower = {key: name for key, name in tower.items() if key.rpartition(".")[2] in own}
+    parts = {"audio_tower": tower, "audio_projection": plain_names(backbone.audio_projection)}
+    return {f"{part}.{key}": f"{part}.{name}" for part, names in parts.items() for key, name in names.items()}
+
+
+def adapter_tensors(backbone: Any, config: SoundLlavaConfig) -> dict[str, torch.Tensor]:
+    """The tensors of [`adapter_names`], by their names in the file."""
+    ears = {f"{part}.{key}": tensor for part in EARS for key, tensor in getattr(backbone, part).state_dict().items()}
+    return {key: ears[name] for key, name in adapter_names(backbone, config).items()}
 
 
 __all__ = [
     "ADAPTER_NAME",
     "EARS",
+    "adapter_names",
     "adapter_tensors",
     "check_names_base",
     "copy_into",

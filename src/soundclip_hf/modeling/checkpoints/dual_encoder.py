@@ -23,6 +23,7 @@ from .adapter_parts import (
 )
 from .loading import LoadRequest, StrictLoadingMixin, overridden
 from .partial_checkpoint import read_modules
+from .peft_adapter import check_same_towers, find_peft_adapter
 from .pushing import ModelPushMixin
 from .sizes import Filling, check_sizes
 
@@ -92,10 +93,13 @@ class DualEncoderLoadingMixin(StrictLoadingMixin, ModelPushMixin):
                     f"some of its modules; {key} needs a whole checkpoint. Load without it, call save_pretrained, and "
                     "load the folder that this made."
                 )
-        request.drop_peft_arguments()
         llava = sound_llava_config(request, config)
         own = overridden(dual_encoder_config(llava), request.take_overrides(SoundClipConfig()))
         adapter = request.find(ADAPTER_NAME)
+        peft = find_peft_adapter(request, llava, is_adapter=adapter is not None)
+        request.take_peft_request()
+        if peft is not None:
+            check_same_towers(peft, () if adapter is None else read_shapes([adapter]))
         variant = request.keywords.get("variant")
         if adapter is None:
             source, fresh = str(request.name), _FROM_CONFIG

@@ -6,6 +6,8 @@ import torch
 from accelerate.utils import align_module_device
 from torch import nn
 
+from .peft_layers import plain_names
+
 _GEOMETRY = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "patch_size", "image_size")
 _SAMPLES = 256
 _RTOL = 1e-2  # bf16 rounding is 4e-3; two different towers differ by far more
@@ -18,7 +20,9 @@ def fingerprint(tower: nn.Module, feature_layer: int | list[int]) -> dict[str, A
     Take it before quantisation: quantised weights are packed, and have other values.
     """
     config = tower.config
-    names = sorted(name for name, _ in tower.named_parameters())
+    parameters = {name for name, _ in tower.named_parameters()}
+    # As without LoRA, whose base stays as it is.
+    names = [name for _, name in sorted(plain_names(tower).items()) if name in parameters]
     generator = torch.Generator().manual_seed(len(names))
     values = []
     for choice in torch.randint(len(names), (_SAMPLES,), generator=generator).tolist():

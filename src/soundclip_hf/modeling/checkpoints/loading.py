@@ -92,19 +92,27 @@ class LoadRequest:
         """Remove some of the keywords; returns those that were given."""
         return {name: self.keywords.pop(name) for name in names if name in self.keywords}
 
-    def drop_peft_arguments(self) -> None:
+    def take_peft_request(self) -> "LoadRequest | None":
         """
-        Remove `adapter_kwargs`, which the Auto classes fill for PEFT: they mean this repository, which holds none.
+        Remove `adapter_kwargs`, which the Auto classes fill for PEFT.
+
+        Returns:
+            Where the Auto classes found a PEFT adapter that names this model as its base; None if they found none.
 
         Raises:
             ValueError: If the caller put something into it.
         """
-        given = (self.take("_commit_hash", "adapter_kwargs").get("adapter_kwargs") or {}).keys()
-        if given - _AUTO_ADAPTER_KEYS:
+        given = self.take("_commit_hash", "adapter_kwargs").get("adapter_kwargs") or {}
+        if given.keys() - _AUTO_ADAPTER_KEYS:
             raise ValueError(
-                f"adapter_kwargs has {min(given - _AUTO_ADAPTER_KEYS)!r}: it belongs to PEFT adapters, and "
+                f"adapter_kwargs has {min(given.keys() - _AUTO_ADAPTER_KEYS)!r}: it belongs to PEFT adapters, and "
                 f"{str(self.name)!r} is a SoundLlava. Load a PEFT adapter onto the finished model, with load_adapter."
             )
+        name = given.get("_adapter_model_path")
+        if name is None:
+            return None
+        place = {"revision": given["revision"]} if given.get("revision") else {}
+        return LoadRequest(name, self.hub, place, {})
 
     def take_overrides(self, config: Any) -> dict[str, Any]:
         """Remove the keywords that name attributes of `config`, as transformers does."""

@@ -90,9 +90,6 @@ class ModelPushMixin(ModelBase):
         **kwargs: Any,
     ) -> None:
         """As in transformers; with `push_to_hub=True`, what was saved is published as by `push_to_hub`."""
-        if getattr(self, "_hf_peft_config_loaded", False):  # then only PEFT's adapter is saved, which is not ours
-            super().save_pretrained(save_directory, is_main_process, state_dict, push_to_hub, **kwargs)
-            return
         options = take_push_options(kwargs)
         super().save_pretrained(save_directory, is_main_process, state_dict, **kwargs)
         if push_to_hub and is_main_process:
@@ -145,8 +142,6 @@ class ModelPushMixin(ModelBase):
             "create_pr": create_pr,
             "tags": [tags] if isinstance(tags, str) else [*(tags or ())],
         }
-        if getattr(self, "_hf_peft_config_loaded", False):
-            return super().push_to_hub(repo_id, max_shard_size=max_shard_size, **options)
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder, max_shard_size=max_shard_size, **kwargs)
             return self._publish(folder, repo_id, license=license, **options)
