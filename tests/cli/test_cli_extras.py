@@ -39,6 +39,7 @@ CASES = {
         ([*PAIR, "--grid", "loss"], TRAIN),
         ([*PAIR, "--report_to", "wandb"], TRAIN),
     ],
+    "finetune": [(["--model", "tiny", "--dataset", "synthetic"], TRAIN)],
     "eval retrieval": [
         (["--data", "synthetic", "--limit", "3", "--out", "{}/out/r.json"], WORKS),
         (

@@ -77,7 +77,7 @@ OWN_TEXT = {
     "--cache": "of answers, or of embeddings",
     "--config": "another example",
     "--data": "what is measured on, or where references are, or of one table of the paper",
-    "--dry-run": "of a push, or of a list of commands",
+    "--dry-run": "of a push, of a list of commands, or of a training",
     "--frames": "embedded, or sent to a server",
     "--limit": "of samples, or of rows on a page",
     "--media": "some commands take more than a folder of clips",

@@ -15,6 +15,7 @@ from .evaluation import evaluate
 from .evaluation.audit import audit
 from .evaluation.reproduce import reproduce
 from .evaluation.tradeoff import tradeoff
+from .finetune import finetune
 from .index import index
 from .push import push
 from .search import search
@@ -34,6 +35,7 @@ app.command()(index)
 app.command()(search)
 app.command()(convert)
 app.command(context_settings=SETTINGS_FOLLOW)(align)
+app.command(context_settings=SETTINGS_FOLLOW)(finetune)
 app.command()(push)
 app.add_typer(ave2, name="ave2")
 app.add_typer(evaluate, name="eval")
