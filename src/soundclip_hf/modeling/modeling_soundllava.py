@@ -25,6 +25,7 @@ from .checkpoints.adapter import AdapterLoadingMixin
 from .configuration_soundclip import SoundClipConfig, SoundLlavaConfig
 from .outputs import SoundLlavaCausalLMOutputWithPast, SoundLlavaImageFeatures, SoundLlavaModelOutputWithPast
 from .projector import FLOAT32_MODULES, AlignmentProjector
+from .unused_projectors import with_unused_projectors
 from .visual_features.calls import EncodedCallsMixin, EncodedGenerationMixin, also_takes
 from .visual_features.features import VisualFeaturesMixin
 
@@ -57,10 +58,16 @@ class SoundLlavaPreTrainedModel(SoundAdaptersMixin, AdapterLoadingMixin, Encoded
     def _forward_with_sound(
         self, stock_forward: Callable, output_class: type[Output], inputs: dict[str, Any], return_sound_info: bool
     ) -> Output:
+        given = {name for name, value in inputs.items() if value is not None}
         features = self.encode_media(inputs)
         output = stock_forward(**inputs, return_dict=True)
         info = getattr(features, "sound_info", None) if return_sound_info else None
-        return output_class(**output, sound_info=info)
+        output = output_class(**output, sound_info=info)
+        if "mm_encoder_outputs" in given:  # encoded by whoever called
+            return output
+        sounds, pictures = given & {"input_features", "sound_embeds"}, "pixel_values" in given
+        with_unused_projectors(output, self.base_model, has_sound=bool(sounds), has_picture=pictures)
+        return output
 
 
 class SoundLlavaModel(SoundSelectionMixin, VisualFeaturesMixin, SoundLlavaPreTrainedModel, LlavaModel):
