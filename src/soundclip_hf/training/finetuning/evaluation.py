@@ -1,8 +1,11 @@
 """Answers to held-out questions, and the audit, in the loop of a fine-tuning."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from ...data.media_columns import source_of
 from ...evaluation.audit import AuditSettings, SoundLlavaSubject, audit
@@ -12,6 +15,8 @@ from ...evaluation.text_metrics.rouge import rouge
 from ...evaluation.text_metrics.scores import MetricScore, mean_score
 from ...extras import installed
 from .conversations import RowError, read_conversation
+
+logger = logging.getLogger("transformers.soundclip_hf.training")
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,9 @@ def answer_questions(
     expected = [question.answer for question in questions]
     scores = {"exact": mean_score([float(one == other) for one, other in zip(told, expected)], seed=seed)}
     if installed("rouge_score"):
-        scores["rouge_l"] = rouge(told, expected, seed=seed)["rougeL"]
+        # Of empty answers alone, rouge-score has nothing to count.
+        said = any(told)
+        scores["rouge_l"] = rouge(told, expected, seed=seed)["rougeL"] if said else mean_score([0.0] * len(told))
     return scores, told
 
 
@@ -77,22 +84,26 @@ def audit_rows(
     rows: Sequence[dict[str, Any]], answering: AnsweringModel, count: int, *, alignment: str | None, seed: int
 ) -> dict[str, float]:
     """
-    The audit of up to `count` rows that have a sound: how much of the probability of its answers moves with the sound.
+    The audit of up to `count` rows that have a sound, each another one: how much of the probability of its answers
+    moves with the sound.
 
     Returns:
         `audit_hears`, and with it through the sound's token and through the choice of patches; `audit_faults`, their
-        number. Empty if fewer than two rows have a sound.
+        number. Empty, with a warning, where nothing can be compared.
     """
-    samples = [sample for row in rows if (sample := _sample(row)) is not None][:count]
+    different = {_identity(sample): sample for row in rows if (sample := _sample(row)) is not None}
+    samples = list(different.values())[:count]
     if len(samples) < 2:
+        logger.warning("%d of %d held-out rows have sounds of their own: there is no audit", len(samples), len(rows))
         return {}
     ids = [sample.id for sample in samples]
     subject = SoundLlavaSubject(answering.model, answering.processor, answering.name, sound_alignment=alignment)
-    report = audit(
-        subject,
-        Samples("held-out rows", samples.__getitem__, ids, ids, content=" ".join(ids)),
-        AuditSettings(seed=seed),
-    )
+    data = Samples("held-out rows", samples.__getitem__, ids, ids, content=" ".join(ids))
+    try:
+        report = audit(subject, data, AuditSettings(seed=seed))
+    except ValueError as error:  # such as sounds that are all silence; no reason to end a training
+        logger.warning("there is no audit: %s", error)
+        return {}
     named = {"total": "audit_hears", "token": "audit_hears_token", "patches": "audit_hears_patches"}
     hears = {named[channel]: value for channel, value in report.hears.items()}
     return {**hears, "audit_faults": float(len(report.faults))}
@@ -115,6 +126,14 @@ def _sample(row: dict[str, Any]) -> Sample | None:
         return None
     name = f"row-{row.get('row')}"
     return Sample(name, name, **found)
+
+
+def _identity(sample: Sample) -> object:
+    """Equal for two samples with one sound."""
+    source = sample.video if sample.audio is None else sample.audio
+    if isinstance(source, Mapping):
+        source = source.get("array")
+    return np.asarray(source).tobytes() if hasattr(source, "__array__") else str(source)
 
 
 def _text(content: Any) -> str:

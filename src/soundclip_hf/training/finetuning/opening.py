@@ -26,7 +26,10 @@ def open_processor(settings: FinetuningArguments) -> tuple[SoundLlavaConfig, Sou
     """
     name, revision = str(settings.model), settings.model_revision
     with explained(name, revision, kind="model"):
-        config = AutoConfig.from_pretrained(name, revision=revision)
+        try:
+            config = AutoConfig.from_pretrained(name, revision=revision)
+        except OSError as error:
+            raise ArgumentsError(f"model={name!r}: {' '.join(str(error).split())}") from error
         if not isinstance(config, SoundLlavaConfig):
             way_out = (
                 f"align it first (soundclip align --base_model {name} …), and give the folder of the adapter"
@@ -61,10 +64,10 @@ def open_collator(
 
 
 def open_model(
-    settings: FinetuningArguments, training: FinetuningTrainingArguments
+    settings: FinetuningArguments, training: FinetuningTrainingArguments, config: SoundLlavaConfig
 ) -> SoundLlavaForConditionalGeneration:
-    """Load the model with its weights, without thawing or adding anything."""
-    keywords: dict[str, Any] = {"dtype": weights_dtype(settings)}
+    """Load the model with its weights, without thawing or adding anything; `config` is that of [`open_processor`]."""
+    keywords: dict[str, Any] = {"dtype": weights_dtype(settings), "config": config}
     if settings.quantization != "none":
         require("bitsandbytes", what=f"quantization={settings.quantization}")
         compute = torch.bfloat16 if training.bf16 else torch.float16 if training.fp16 else torch.float32
@@ -78,9 +81,7 @@ def open_model(
         keywords["device_map"] = {"": training.device}
     name, revision = str(settings.model), settings.model_revision
     with explained(name, revision, kind="model"):
-        model = SoundLlavaForConditionalGeneration.from_pretrained(name, revision=revision, **keywords)
-    _apply(settings, model.config, None)
-    return model
+        return SoundLlavaForConditionalGeneration.from_pretrained(name, revision=revision, **keywords)
 
 
 def weights_dtype(settings: FinetuningArguments) -> str | torch.dtype:
@@ -91,7 +92,7 @@ def weights_dtype(settings: FinetuningArguments) -> str | torch.dtype:
     return getattr(torch, settings.dtype)
 
 
-def _apply(settings: FinetuningArguments, config: SoundLlavaConfig, processor: SoundLlavaProcessor | None) -> None:
+def _apply(settings: FinetuningArguments, config: SoundLlavaConfig, processor: SoundLlavaProcessor) -> None:
     sound = config.sound_config
     patches = config.patches_per_side**2
     if settings.sound_top_k is not None and not 0 <= settings.sound_top_k <= patches:
@@ -102,8 +103,7 @@ def _apply(settings: FinetuningArguments, config: SoundLlavaConfig, processor: S
         sound.patches = settings.sound_patches
     if settings.sound_alignment is not None:
         sound.alignment = settings.sound_alignment
-    if processor is not None:
-        processor.sound_top_k, processor.sound_patches = sound.token_budget, sound.patches
+    processor.sound_top_k, processor.sound_patches = sound.token_budget, sound.patches
 
 
 __all__ = ["open_collator", "open_model", "open_processor", "weights_dtype"]

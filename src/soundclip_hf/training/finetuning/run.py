@@ -75,13 +75,13 @@ def finetune(
             if settings.overwrite:
                 (folder / BEFORE_NAME).unlink(missing_ok=True)
         set_seed(training.seed)
-        model = open_model(settings, training)
+        model = open_model(settings, training, prepared.config)
         if training.push_to_hub and first:
             repo = training.hub_model_id or folder.absolute().name
             check_publishable(model.config, repo, license=training.hub_license, token=training.hub_token)
         apply_preset(model, settings.preset, settings.lora)
         if first:
-            logger.warning("%s", table_text(parameter_table(model)))
+            logger.warning("preset %s trains:\n%s", settings.preset, table_text(parameter_table(model)))
         held_out = prepared.held_out_rows()
         measuring = Measuring(settings, training, model, prepared, held_out)
         trainer = FinetuningTrainer(
@@ -129,6 +129,11 @@ class Prepared:
         self.train, self.held_out = open_rows(settings.source, training.seed)
         check_rows(self.train, str(settings.dataset))
         self.config, self.processor = open_processor(settings)
+        if self.config.sound_config.alignment == "raw" and "audio_projection" in find_preset(settings.preset).parts:
+            raise ArgumentsError(
+                f"preset={settings.preset!r}: trains the sound's projector, which {settings.model} does not use "
+                "(alignment 'raw'); give --sound_alignment projected, or the preset lora"
+            )
         self.media_folder = _media_folder(settings)
         self.collator: SoundLlavaCollator = open_collator(settings, self.config, self.processor, self.media_folder)
         size = training.per_device_train_batch_size
@@ -141,7 +146,7 @@ class Prepared:
 
     def held_out_rows(self) -> list[dict[str, Any]]:
         """Those that are answered and audited."""
-        return list(_first(self.held_out, max(self.settings.eval_answers, 2 * self.settings.eval_audit)))
+        return list(_first(self.held_out, max(self.settings.eval_answers, 4 * self.settings.eval_audit)))
 
 
 class DryRun:
