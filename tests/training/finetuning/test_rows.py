@@ -10,7 +10,7 @@ from tiny_processors import picture, sound, tiny_sound_processor
 
 from soundclip_hf.data.synthetic import FIRST_TRAINING, FIRST_VALIDATION, scene
 from soundclip_hf.training.finetuning import SoundLlavaCollator
-from soundclip_hf.training.finetuning.rows import RowSource, RowStream, SyntheticRows, check_rows, open_rows
+from soundclip_hf.training.finetuning.rows import RowForm, RowSource, RowStream, SyntheticRows, check_rows, open_rows
 from soundclip_hf.training.settings_parser import ArgumentsError
 
 
@@ -121,3 +121,24 @@ def test_data_sets_that_cannot_be_opened(tmp_path, monkeypatch, name, text, mess
         (tmp_path / name).write_text(text)
     with pytest.raises(ArgumentsError, match=message):
         open_rows(RowSource(name), seed=0)
+
+
+def test_captions_become_questions_with_answers():
+    form = RowForm("What do you hear?", "caption", audio="wav")
+    row = {"caption": "A bell.", "wav": "a.wav", "audio": "other.wav", "id": 3, "image": "a.png"}
+    assert form.read(row) == {"question": "What do you hear?", "answer": "A bell.", "audio": "a.wav", "image": "a.png"}
+    assert RowForm().read(row) == row
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_data_set_of_captions(tmp_path, streaming):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"caption": f"{number}.", "mp4": "a.mp4"}) + "\n" for number in range(12)))
+    source = RowSource(str(path), streaming=streaming, eval_rows=2, form=RowForm(None, "caption", video="mp4"))
+    train, held_out = open_rows(source, seed=0)
+    first = next(iter(train)) if streaming else train[0]
+    assert first["question"] == "Describe what you see and hear."
+    assert (first["video"], first["answer"]) == ("a.mp4", f"{first['row']}.")
+    assert len(answers(held_out)) == (2 if streaming else 1)
+    with pytest.raises(ArgumentsError, match=r"answer_column='text': .* has the columns caption, mp4"):
+        open_rows(RowSource(str(path), streaming=streaming, form=RowForm(None, "text")), seed=0)

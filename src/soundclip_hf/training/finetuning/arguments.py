@@ -13,7 +13,7 @@ from ...modeling.checkpoint_names import checkpoint_name
 from ..settings_parser import ArgumentsError, parse_settings
 from ..trainer_packages import check_integrations, check_trackers
 from .presets import LORA_TARGETS, LoraSettings, find_preset
-from .rows import RowSource
+from .rows import RowForm, RowSource
 
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 _QUANTIZATIONS = ("none", "4bit", "8bit")
@@ -32,6 +32,7 @@ class FinetuningArguments:
         quantization: Of the base's weights, with bitsandbytes; towers and projectors are never quantised.
         dtype: Of the base's weights. "auto" is float32 where a preset trains them, and the checkpoint's otherwise.
         dataset, dataset_config, dataset_revision, train_split, eval_split, eval_rows, streaming: See [`RowSource`].
+        question, answer_column, audio_column, image_column, video_column: See [`RowForm`].
         media_folder: Relative paths of media are looked up here first; by default beside a dataset that is a file.
         max_length: Tokens of a row; by default the context of the language model. Longer answers are cut.
         packing: See [`SoundLlavaCollator`].
@@ -61,6 +62,11 @@ class FinetuningArguments:
     eval_split: str | None = None
     eval_rows: int = 200
     streaming: bool = False
+    question: str | None = None
+    answer_column: str | None = None
+    audio_column: str | None = None
+    image_column: str | None = None
+    video_column: str | None = None
     media_folder: str | None = None
     max_length: int | None = None
     packing: bool = False
@@ -140,6 +146,7 @@ class FinetuningArguments:
             self.eval_split,
             self.eval_rows,
             self.streaming,
+            RowForm(self.question, self.answer_column, self.audio_column, self.image_column, self.video_column),
         )
 
     @property

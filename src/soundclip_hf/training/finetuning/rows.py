@@ -1,6 +1,6 @@
 """Opens a data set of conversations, and the synthetic questions, as rows for the collator; media stay closed."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
@@ -17,9 +17,52 @@ from ..settings_parser import ArgumentsError
 from .conversations import MEDIA_COLUMNS, RowError, read_conversation
 
 SYNTHETIC = "synthetic"
+QUESTION = "Describe what you see and hear."
 SYNTHETIC_ROWS, SYNTHETIC_HELD_OUT = 6000, 300
 # Suffix of a single file -> the loader of `datasets`.
 _FILES = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}
+
+
+@dataclass(frozen=True)
+class RowForm:
+    """
+    How a data set that holds no conversations is asked about, such as one of captions.
+
+    Attributes:
+        question: Put to every row; the answer is in `answer_column`.
+        audio, image, video: Columns of media under other names than those of [`read_conversation`].
+    """
+
+    question: str | None = None
+    answer_column: str | None = None
+    audio: str | None = None
+    image: str | None = None
+    video: str | None = None
+
+    def read(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The row as a question with its answer and media; other rows as they are."""
+        media = {kind: column for kind in MEDIA_COLUMNS if (column := getattr(self, kind)) is not None}
+        found = dict(row)
+        for kind, column in media.items():
+            for name in MEDIA_COLUMNS[kind]:
+                found.pop(name, None)
+            found[kind] = row.get(column)
+        if self.answer_column is None:
+            return found
+        kept = {name: found[name] for names in MEDIA_COLUMNS.values() for name in names if name in found}
+        return {**kept, "question": self.question or QUESTION, "answer": row.get(self.answer_column) or ""}
+
+    def check(self, columns: Sequence[str], dataset: str) -> None:
+        """
+        Raises:
+            ArgumentsError: If a column that is named is not there.
+        """
+        for setting, name in (
+            ("answer_column", self.answer_column),
+            *((f"{kind}_column", getattr(self, kind)) for kind in MEDIA_COLUMNS),
+        ):
+            if name is not None and name not in columns:
+                raise ArgumentsError(f"{setting}={name!r}: {dataset} has the columns {', '.join(columns)}")
 
 
 @dataclass(frozen=True)
@@ -32,6 +75,7 @@ class RowSource:
             or "synthetic": questions about the scenes of `data.synthetic`.
         train_split, eval_split: None holds out `eval_rows` of the training rows.
         eval_rows: How many are held out, or used at most of `eval_split`.
+        form: Of the rows.
     """
 
     dataset: str
@@ -41,6 +85,7 @@ class RowSource:
     eval_split: str | None = None
     eval_rows: int = 200
     streaming: bool = False
+    form: RowForm = RowForm()
 
 
 class Table(Protocol):
@@ -58,10 +103,11 @@ class Rows(Dataset):
     Args:
         rows: Has a length; `rows[i]` is a dictionary.
         keep: `(n,)` int64, the rows of this part; None: all.
+        form: Of the rows.
     """
 
-    def __init__(self, rows: Table, keep: torch.Tensor | None = None) -> None:
-        self.rows = rows
+    def __init__(self, rows: Table, keep: torch.Tensor | None = None, form: RowForm | None = None) -> None:
+        self.rows, self.form = rows, form or RowForm()
         self.keep = torch.arange(len(rows)) if keep is None else keep
 
     def __len__(self) -> int:
@@ -69,11 +115,11 @@ class Rows(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         row = int(self.keep[index])
-        return {**self.rows[row], "row": row}
+        return {**self.form.read(self.rows[row]), "row": row}
 
     def part(self, marked: torch.Tensor) -> "Rows":
         """The rows that are true in `marked`, `(n,)` bool."""
-        return Rows(self.rows, self.keep[marked])
+        return Rows(self.rows, self.keep[marked], self.form)
 
 
 class RowStream(IterableDataset):
@@ -83,17 +129,22 @@ class RowStream(IterableDataset):
     Args:
         rows: A `datasets.IterableDataset`.
         start, stop: The rows of this part, counted from 0; stop None: to the end.
+        form: Of the rows.
     """
 
-    def __init__(self, rows: Any, start: int = 0, stop: int | None = None) -> None:
-        self.rows, self.start, self.stop = rows, start, stop
+    def __init__(self, rows: Any, start: int = 0, stop: int | None = None, form: RowForm | None = None) -> None:
+        self.rows, self.start, self.stop, self.form = rows, start, stop, form or RowForm()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         source = self.rows.skip(self.start) if self.start else self.rows
         if self.stop is not None:
             source = source.take(self.stop - self.start)
         for row, values in enumerate(source, self.start):
-            yield {**values, "row": row}
+            yield {**self.form.read(values), "row": row}
+
+    def part(self, start: int = 0, stop: int | None = None) -> "RowStream":
+        """The rows from `start` to `stop` of the data set."""
+        return RowStream(self.rows, start, stop, self.form)
 
 
 class SyntheticRows:
@@ -141,10 +192,10 @@ def open_rows(source: RowSource, seed: int) -> tuple[Rows | RowStream, Rows | Ro
     if source.eval_split is not None:
         held_out = _split(source, source.eval_split)
         if isinstance(held_out, RowStream):
-            return train, RowStream(held_out.rows, 0, source.eval_rows)
+            return train, held_out.part(stop=source.eval_rows)
         return train, held_out.part(torch.arange(len(held_out)) < source.eval_rows)
     if isinstance(train, RowStream):
-        return RowStream(train.rows, source.eval_rows), RowStream(train.rows, 0, source.eval_rows)
+        return train.part(source.eval_rows), train.part(stop=source.eval_rows)
     if len(train) < 2:
         raise ArgumentsError(f"dataset {source.dataset}: has {len(train)} row(s), and one of them is held out: give 2")
     count = min(source.eval_rows, max(1, len(train) // 10))
@@ -205,8 +256,13 @@ def _split(source: RowSource, split: str) -> Rows | RowStream:
     if source.streaming and isinstance(loaded, datasets.Dataset):
         loaded = loaded.to_iterable_dataset()
     names = loaded.column_names or list(next(iter(loaded), {}))
-    loaded = undecoded(loaded, [column for columns in MEDIA_COLUMNS.values() for column in columns if column in names])
-    return RowStream(loaded) if isinstance(loaded, datasets.IterableDataset) else Rows(loaded)
+    source.form.check(names, name)
+    media = {column for columns in MEDIA_COLUMNS.values() for column in columns}
+    media |= {column for kind in MEDIA_COLUMNS if (column := getattr(source.form, kind)) is not None}
+    loaded = undecoded(loaded, sorted(media & set(names)))
+    if isinstance(loaded, datasets.IterableDataset):
+        return RowStream(loaded, form=source.form)
+    return Rows(loaded, form=source.form)
 
 
 __all__ = ["SYNTHETIC", "RowSource", "RowStream", "Rows", "SyntheticRows", "check_rows", "open_rows"]
