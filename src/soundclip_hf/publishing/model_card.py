@@ -1,6 +1,7 @@
 """Writes the card of a published model: how to load it, what it is made of, what was measured, and its limits."""
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..evaluation.results import EvalResult
+from ..modeling.checkpoint_files import read_shapes
+from ..modeling.checkpoints.peft_adapter import PEFT_CONFIG, PEFT_WEIGHTS
 from .model_folder import ModelFolder
 from .parts import Part, is_repository
 
@@ -82,9 +85,10 @@ def model_card(
         encoder=sound.audio_config.model_type,
         sound=sound,
         projector_parameters=_count(folder, "audio_projection."),
-        size=_size(sum(path.stat().st_size for path in folder.weights.values())),
+        size=_size(sum(path.stat().st_size for path in [*folder.weights.values(), *folder.peft.values()])),
         recipe={key: recipe[key] for key in _TRAINING if recipe.get(key) not in (None, False, -1)},
         has_curve="curve.png" in folder.others,
+        lora=_lora(folder),
         results=[_table(file, result) for file, result in results.items()],
         license_name=license_name,
         restricted=restricted or {},
@@ -163,6 +167,19 @@ def _size(count: int) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.4g}" if math.isfinite(value) else "–"
+
+
+def _lora(folder: ModelFolder) -> dict[str, Any] | None:
+    """What the card says of a PEFT adapter."""
+    if not folder.peft:
+        return None
+    about = json.loads(folder.peft[PEFT_CONFIG].read_text(encoding="utf-8"))
+    shapes = read_shapes([str(folder.peft[PEFT_WEIGHTS])])
+    return {
+        "kind": str(about.get("peft_type", "PEFT")),
+        "rank": about.get("r"),
+        "parameters": sum(math.prod(shape) for shape in shapes.values()),
+    }
 
 
 def _count(folder: ModelFolder, part: str) -> int:

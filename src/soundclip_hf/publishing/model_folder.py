@@ -13,6 +13,7 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from ..evaluation.results import EvalResult
 from ..modeling.checkpoint_files import Shapes, build_on_meta, read_shapes, read_weight_map
 from ..modeling.checkpoints.adapter_parts import ADAPTER_NAME, adapter_tensors, is_of_ears, named
+from ..modeling.checkpoints.peft_adapter import PEFT_CONFIG, PEFT_FOLDER, PEFT_WEIGHTS
 from ..modeling.configuration_soundclip import SoundClipConfig, SoundLlavaConfig
 from ..modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
 
@@ -24,9 +25,9 @@ _PUBLISHED = re.compile(
     r"|chat_templates/[^/]+\.jinja|tokenizer\.(json|model)|tokenizer_config\.json|special_tokens_map\.json"
     r"|added_tokens\.json|vocab\.(json|txt)|merges\.txt|curve\.png"
 )
-# Files that loading could take for the weights.
+# Files that loading could take for the weights; transformers takes PEFT's at the top for the whole repository.
 _WEIGHTS = re.compile(
-    r"(soundclip_adapter|model|pytorch_model)([.-][\w.-]+)?\.(safetensors|bin)(\.index\.json)?"
+    r"(peft/)?adapter_(config\.json|model\.(safetensors|bin))|(soundclip_adapter|model|pytorch_model)([.-][\w.-]+)?\.(safetensors|bin)(\.index\.json)?"
     r"|(soundclip_adapter|model|pytorch_model)[\w.-]*\.index\.json|tf_model\.h5|flax_model\.msgpack"
 )
 
@@ -38,6 +39,7 @@ class ModelFolder:
         form: "adapter" completes a base model; "full" is a whole SoundLlava, "dual encoder" a SoundClip.
         config: What config.json says.
         weights: Files with tensors, and their index, by name.
+        peft: Configuration and weights of a PEFT adapter (LoRA), by name; empty if there is none.
         others: Processor, tokenizer, templates, curve, by path below the folder.
         results: Measurements, by the name of their file.
         shapes: Of the tensors.
@@ -48,6 +50,7 @@ class ModelFolder:
     form: Form
     config: Any
     weights: Mapping[str, Path]
+    peft: Mapping[str, Path]
     others: Mapping[str, Path]
     results: Mapping[str, EvalResult]
     shapes: Shapes
@@ -69,6 +72,11 @@ def read_model_folder(folder: str | Path) -> ModelFolder:
     root = Path(folder)
     if not (root / CONFIG_NAME).is_file():
         what = "has no config.json: give the folder of a model" if root.is_dir() else "no such folder"
+        if (root / PEFT_CONFIG).is_file():
+            what = (
+                "holds a PEFT adapter (LoRA) without the ears that it belongs to: save the model itself there, too, "
+                "with peft_model.get_base_model().save_pretrained (docs/lora.md)"
+            )
         raise ValueError(f"{root}: {what}")
     config = AutoConfig.from_pretrained(root)
     if not isinstance(config, SoundLlavaConfig | SoundClipConfig):
@@ -76,12 +84,13 @@ def read_model_folder(folder: str | Path) -> ModelFolder:
     form, weights = _weights(root, config)
     shapes = read_shapes(str(path) for name, path in weights.items() if name.endswith(".safetensors"))
     _check(root, form, config, shapes)
+    peft = _peft(root, config)
     below = [path for path in [*root.glob("*"), *root.glob("chat_templates/*")] if path.is_file()]
     others = {name: path for path in below if _PUBLISHED.fullmatch(name := path.relative_to(root).as_posix())}
     results = {path.name: EvalResult.load(path) for path in sorted(root.glob("*.json")) if _is_result(path)}
     readme = root / CARD_NAME
     text = readme.read_text(encoding="utf-8") if readme.is_file() else None
-    return ModelFolder(root, form, config, weights, others, results, shapes, text)
+    return ModelFolder(root, form, config, weights, peft, others, results, shapes, text)
 
 
 def is_weights(path: str) -> bool:
@@ -117,6 +126,24 @@ def _weights(root: Path, config: Any) -> tuple[Form, dict[str, Path]]:
     if missing:
         raise ValueError(f"{root}: {missing[0]} is missing, which {index.name} names; save the model again")
     return form, {index.name: index, **{name: root / name for name in names}}
+
+
+def _peft(root: Path, config: Any) -> dict[str, Path]:
+    """Where PEFT's files of a SoundLlava are: in their folder, or at the top, where PEFT itself saves them."""
+    if not isinstance(config, SoundLlavaConfig):
+        return {}
+    at_top = (root / PEFT_CONFIG).is_file()
+    if config.has_peft_adapter and at_top:
+        raise ValueError(f"{root}: has a PEFT adapter in {PEFT_FOLDER}, and another beside it; remove one of them")
+    if not (config.has_peft_adapter or at_top):
+        return {}
+    place = root if at_top else root / PEFT_FOLDER
+    found = {name: place / name for name in (PEFT_CONFIG, PEFT_WEIGHTS)}
+    missing = [path for path in found.values() if not path.is_file()]
+    if missing:
+        raise ValueError(f"{missing[0]}: is missing, without which the PEFT adapter cannot be loaded; save it again")
+    read_shapes([str(found[PEFT_WEIGHTS])])  # that it can be read
+    return found
 
 
 def _check(root: Path, form: Form, config: Any, shapes: Shapes) -> None:

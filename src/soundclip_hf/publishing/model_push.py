@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..evaluation.results import EvalResult
 from ..hub_access import explained
+from ..modeling.checkpoints.peft_adapter import PEFT_CONFIG, PEFT_FOLDER, PEFT_WEIGHTS
 from ..modeling.checkpoints.pushing import register_publisher
 from .commits import Content, Destination, Progress, commit, compare, look_at, open_destination, size_of
 from .model_card import is_generated, model_card, public_result
@@ -136,7 +137,11 @@ def push_model(
     readme, card = _card(source, there, old_card, parts, license_name, restricted, tags, stated=license)
     files: dict[str, Content] = {**source.weights, **source.others}
     files |= {name: _json_of(public_result(result, there.repo)) for name, result in source.results.items()}
-    files |= with_model_code({**config, **changed})
+    config |= changed
+    if source.peft:
+        config["has_peft_adapter"] = True
+        files |= _peft_files(source, config)
+    files |= with_model_code(config)
     if PROCESSOR_NAME in source.others:
         files |= with_processor_code(json.loads(source.others[PROCESSOR_NAME].read_text(encoding="utf-8")))
     files[CARD_NAME] = readme.encode()
@@ -224,6 +229,16 @@ def _card(
         tags=tags,
     )
     return card, "written"
+
+
+def _peft_files(source: ModelFolder, config: dict[str, Any]) -> dict[str, Content]:
+    """PEFT's files in their folder; its configuration names what the model does, and no folder of this machine."""
+    about = json.loads(source.peft[PEFT_CONFIG].read_text(encoding="utf-8"))
+    about |= dict(
+        zip(("base_model_name_or_path", "revision"), (config.get(name) for name in _BASE_FIELDS), strict=True)
+    )
+    text = json.dumps(about, indent=2, sort_keys=True) + "\n"
+    return {f"{PEFT_FOLDER}/{PEFT_CONFIG}": text.encode(), f"{PEFT_FOLDER}/{PEFT_WEIGHTS}": source.peft[PEFT_WEIGHTS]}
 
 
 def _json_of(result: EvalResult) -> bytes:
