@@ -12,7 +12,18 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "soundclip_hf"
 # From the bottom up; folders of one row are strangers to each other.
 LAYERS = (
-    {"extras", "files", "hub_access", "kernels", "losses", "media", "media_kinds", "settings", "text_tables"},
+    {
+        "extras",
+        "files",
+        "hub_access",
+        "interrupts",
+        "kernels",
+        "losses",
+        "media",
+        "media_kinds",
+        "settings",
+        "text_tables",
+    },
     {"data", "modeling"},
     {"conversion", "retrieval"},
     {"evaluation"},
@@ -33,7 +44,7 @@ ROOMS = {
         {"audio_encoders"},
         {"configuration_soundclip"},
         {"audio_features", "projector", "slots", "vision_tower"},
-        {"checkpoints", "outputs", "prompts", "sound_inputs"},
+        {"checkpoints", "outputs", "prompts", "sound_inputs", "unused_projectors"},
         {"adapters", "visual_features"},
         {"modeling_soundclip", "modeling_soundllava", "processing_soundclip", "processing_soundllava"},
         {"added_sound"},

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from . import interrupts
+from .. import interrupts
 
 
 def main() -> None:

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 import typer
 
+from .. import interrupts
 from ..extras import NotInstalledError
 from ..text_tables import json_text
-from . import interrupts
 
 FAILED, USAGE = 1, 2
 # Seconds between two lines about progress where stderr is no terminal.
