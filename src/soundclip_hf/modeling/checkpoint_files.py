@@ -1,17 +1,27 @@
-"""The safetensors files of a checkpoint, and a look at their headers before a model is built for them."""
+"""The safetensors files of a checkpoint, and what is checked and filled while transformers loads them into a model."""
 
 import copy
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel as ModelBase
+else:
+    ModelBase = object  # mixins of models: to a type checker they are models, so that `super()` has a type
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -136,6 +146,58 @@ def build_on_meta(model_class: Any, config: Any) -> nn.Module:
         return model_class(copy.deepcopy(config))
 
 
+@dataclass(frozen=True)
+class LoadingSteps:
+    """
+    What is done in the middle of `from_pretrained`.
+
+    Attributes:
+        check: Called with the model that transformers has built on the meta device, before it takes memory.
+        fill: Called with the model once the tensors of its checkpoint are in it, the keys that are still missing, and
+            the device map. It takes the keys that it fills out of the set; for the others, transformers draws values.
+    """
+
+    check: Callable[[nn.Module], None]
+    fill: Callable[[nn.Module, set[str], Mapping[str, Any] | None], None] | None = None
+
+
+# Of the loading that goes on; a variable, since transformers passes nothing of ours through `from_pretrained`.
+_STEPS: ContextVar[LoadingSteps | None] = ContextVar("loading_steps", default=None)
+
+
+@contextmanager
+def loading_steps(steps: LoadingSteps) -> Iterator[None]:
+    """Let the next `from_pretrained` of a [`SteppedLoadingMixin`] inside this context do `steps`."""
+    token = _STEPS.set(steps)
+    try:
+        yield
+    finally:
+        _STEPS.reset(token)
+
+
+class SteppedLoadingMixin(ModelBase):
+    """Does [`loading_steps`], and draws no values for weights on the meta device, which cannot hold them."""
+
+    @classmethod
+    def get_init_context(cls, *args: Any, **kwargs: Any) -> Any:
+        return [*super().get_init_context(*args, **kwargs), init.no_init_weights()]
+
+    @staticmethod
+    def _load_pretrained_model(
+        model: Any, state_dict: Any, checkpoint_files: Any, load_config: Any, expected_keys: Any = None
+    ) -> Any:
+        steps = _STEPS.get()
+        _STEPS.set(None)  # what is loaded from here on, such as a PEFT adapter, is something else
+        if steps is not None:
+            steps.check(model)
+        info, offloaded = PreTrainedModel._load_pretrained_model(
+            model, state_dict, checkpoint_files, load_config, expected_keys
+        )
+        if steps is not None and steps.fill is not None:
+            steps.fill(model, info.missing_keys, load_config.device_map)
+        return info, offloaded
+
+
 def check_parameter_count(
     parameters: Mapping[str, torch.Tensor], stored: Shapes, name: str, values_in_one: int = 1
 ) -> None:
@@ -163,11 +225,15 @@ def check_parameter_count(
 
 
 __all__ = [
+    "LoadingSteps",
+    "ModelBase",
     "Shapes",
+    "SteppedLoadingMixin",
     "build_on_meta",
     "check_layer_counts",
     "check_parameter_count",
     "checkpoint_files",
+    "loading_steps",
     "read_shapes",
     "read_weight_map",
     "with_variant",

@@ -1,10 +1,11 @@
 """The base class of every audio encoder: one embedding for each sound, of one or several windows of features."""
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import SAFE_WEIGHTS_NAME
@@ -12,10 +13,12 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from ..checkpoint_files import (
-    build_on_meta,
+    LoadingSteps,
+    SteppedLoadingMixin,
     check_layer_counts,
     check_parameter_count,
     checkpoint_files,
+    loading_steps,
     read_shapes,
     with_variant,
 )
@@ -24,7 +27,7 @@ from ..checkpoint_names import checkpoint_name
 _FILE_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "proxies", "revision", "subfolder")
 
 
-class AudioEncoderPreTrainedModel(PreTrainedModel):
+class AudioEncoderPreTrainedModel(SteppedLoadingMixin, PreTrainedModel):
     r"""
     Base class of the audio encoders. A subclass sets `window_ndim`, has a config with `embedding_dim` (`d_a`) and
     implements `encode_windows`; the windows axis, padding windows and the average over windows are handled here.
@@ -56,17 +59,19 @@ class AudioEncoderPreTrainedModel(PreTrainedModel):
             ValueError: If the checkpoint lacks weights of this class, or its configuration describes a much larger
                 model than its files hold.
         """
+        steps: Any = nullcontext()
         if pretrained_model_name_or_path is not None:
             pretrained_model_name_or_path, revision = checkpoint_name(
                 pretrained_model_name_or_path, kwargs.get("revision")
             )
             if revision is not None:
                 kwargs["revision"] = revision
-            cls._check_files(pretrained_model_name_or_path, kwargs)
+            steps = cls._checked(pretrained_model_name_or_path, kwargs)
             kwargs["use_safetensors"] = True
         wants_info = kwargs.pop("output_loading_info", False)
         kwargs["output_loading_info"] = True
-        loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        with steps:
+            loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model, info = loaded
         missing = sorted(key for key in info["missing_keys"] if key.rpartition(".")[2] not in cls._may_be_fresh)
         if missing and pretrained_model_name_or_path is not None:
@@ -77,8 +82,8 @@ class AudioEncoderPreTrainedModel(PreTrainedModel):
         return (model, info) if wants_info else model
 
     @classmethod
-    def _check_files(cls, name: str | os.PathLike, keywords: dict[str, Any]) -> None:
-        """Refuse files that are not safetensors, and a configuration of another size, before anything is built."""
+    def _checked(cls, name: str | os.PathLike, keywords: dict[str, Any]) -> AbstractContextManager[None]:
+        """Refuse files that are not safetensors; the returned context refuses a configuration of another size."""
         if keywords.get("use_safetensors") not in (None, True):
             raise ValueError(
                 f"use_safetensors={keywords['use_safetensors']!r}: only safetensors checkpoints are read. Leave the "
@@ -91,7 +96,7 @@ class AudioEncoderPreTrainedModel(PreTrainedModel):
         files = checkpoint_files(name, keywords.get("variant"), **hub)
         if not files:
             if hub.get("force_download"):
-                return
+                return nullcontext()
             raise OSError(
                 f"{name} has no {with_variant(SAFE_WEIGHTS_NAME, keywords.get('variant'))}: audio encoders are read "
                 "from safetensors files only. Convert the original checkpoint with `soundclip convert`, or save the "
@@ -99,7 +104,11 @@ class AudioEncoderPreTrainedModel(PreTrainedModel):
             )
         shapes = read_shapes(files)
         check_layer_counts(config, len(shapes), str(name))
-        check_parameter_count(dict(build_on_meta(cls, config).named_parameters()), shapes, str(name))
+
+        def check(model: nn.Module) -> None:
+            check_parameter_count(dict(model.named_parameters()), shapes, str(name))
+
+        return loading_steps(LoadingSteps(check))
 
     def train(self, mode: bool = True) -> "AudioEncoderPreTrainedModel":
         """As in torch, but a frozen encoder stays in eval mode: its dropout would only add noise to training."""

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save_file
-from torch import nn
 from transformers import PreTrainedConfig
 from transformers.quantizers import AutoQuantizationConfig
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
 
 from ...files import replacing, write_text
-from ..checkpoint_files import checkpoint_files, read_shapes
+from ..checkpoint_files import LoadingSteps, checkpoint_files, read_shapes
 from ..configuration_soundclip import SoundLlavaConfig
 from .adapter_parts import (
     ADAPTER_NAME,
     EARS,
     adapter_names,
     adapter_tensors,
+    backbone_of,
     check_names_base,
     ears_of_adapter,
     ears_of_encoder,
@@ -32,12 +32,13 @@ from .adapter_parts import (
     sound_llava_config,
 )
 from .base_sample import Sample, is_unchanged, take_sample
+from .ears_filling import EarsFilling
 from .fingerprint import fingerprint
 from .loading import LoadRequest, StrictLoadingMixin
 from .peft_adapter import find_peft_adapter, load_peft_adapter, save_peft_adapter
 from .peft_layers import peft_layers, plain_names
 from .pushing import ModelPushMixin, take_push_options
-from .sizes import Filling, check_sizes
+from .sizes import Filling, check_layers, check_parameters
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
@@ -109,19 +110,26 @@ class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
             config._commit_hash = None  # the adapter's; its base lies elsewhere, and so request.place is left out
             if config.base_model_revision is not None:
                 keywords["revision"] = config.base_model_revision
-        has_ears = _check_sizes(cls, request, config, source, adapter_file)
-        if getattr(config, "quantization_config", None) is not None and not has_ears:
+        base, encoder, adapter = parts = _fillings(request, config, source, adapter_file)
+        fillings = [part for part in parts if part]
+        check_layers(config, name, fillings)
+        if getattr(config, "quantization_config", None) is not None and not any(map(is_of_ears, base.shapes)):
             config.quantization_config = _spare(config.quantization_config, _EARS_NOT_QUANTIZED).to_dict()
-        model, info = cls._load_stock(source, model_args, config=config, **keywords)
-        loaded_own = _check_base_keys(model, info, source)
-        backbone = _backbone(model)
+        filling = EarsFilling(encoder, adapter)
+        steps = LoadingSteps(lambda model: check_parameters(model, config, fillings), filling)
+        model, info = cls._load_stock(source, model_args, steps, config=config, **keywords)
+        info["missing_keys"] |= filling.filled
+        loaded_own = _check_base_keys(filling.own, info, source)
+        backbone = backbone_of(model)
         if not loaded_own:
             settle_dtypes(backbone, backbone.dtype)
-        encoder = config.audio_encoder_name_or_path
         if encoder is not None and (adapter_file is not None or not loaded_own):
-            model.config.audio_encoder_revision = load_encoder(backbone.audio_tower, config, request.hub)
+            if not filling.has_encoder:
+                load_encoder(backbone.audio_tower, config, request.hub)
+            model.config.audio_encoder_revision = config.audio_encoder_revision
         if adapter_file is not None:
-            load_adapter(backbone, config, adapter_file, name)
+            prefix = "" if backbone is model else "model."
+            load_adapter(backbone, config, adapter_file, name, {key.removeprefix(prefix) for key in filling.filled})
         elif not loaded_own:
             _warn_of_fresh_ears(config, source)
         backbone.audio_tower.requires_grad_(False)
@@ -202,7 +210,7 @@ class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """As in torch; an adapter's file is taken too, with `strict=False`: its names begin below the base model."""
-        if _backbone(self) is not self and state_dict and all(key.startswith(_PREFIXES) for key in state_dict):
+        if backbone_of(self) is not self and state_dict and all(key.startswith(_PREFIXES) for key in state_dict):
             state_dict = {f"model.{key}": value for key, value in state_dict.items()}
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
@@ -220,7 +228,7 @@ class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
         if config.has_peft_adapter:
             base = config.base_model_name_or_path, config.base_model_revision
             save_peft_adapter(self, folder, state_dict, *base)
-        backbone = _backbone(self)
+        backbone = backbone_of(self)
         if _trained_tower(backbone):
             config.audio_encoder_name_or_path = config.audio_encoder_revision = None
         if state_dict is None or config.vision_fingerprint is None:
@@ -290,32 +298,24 @@ def _spare(quantization_config: Any, modules: list[str]) -> Any:
     return settings
 
 
-def _backbone(model: Any) -> Any:
-    return model.model if hasattr(model, "model") else model
-
-
-def _check_sizes(
-    model_class: Any, request: LoadRequest, config: SoundLlavaConfig, source: str, adapter_file: str | None
-) -> bool:
-    """Whether the checkpoint that the base is read from has ears, too."""
-    encoder = config.audio_encoder_name_or_path
+def _fillings(
+    request: LoadRequest, config: SoundLlavaConfig, source: str, adapter_file: str | None
+) -> tuple[Filling, Filling | None, Filling | None]:
+    """What base, encoder and adapter fill; None where there is no such part."""
     variant = request.keywords.get("variant")
+    adapter = None
     if adapter_file is None:
         shapes = read_shapes(checkpoint_files(source, variant, **request.hub, **request.place))
         whole = any(map(is_of_ears, shapes))
-        fillings = [Filling(source, shapes, lambda key: whole or not is_of_ears(key))]
+        base = Filling(source, shapes, lambda key: whole or not is_of_ears(key))
     else:
         whole = False
         revision = config.base_model_revision or "main"
         shapes = read_shapes(checkpoint_files(source, variant, **request.hub, revision=revision))
-        fillings = [
-            Filling(source, shapes, lambda key: not is_of_ears(key)),
-            ears_of_adapter(config, adapter_file, str(request.name)),
-        ]
-    if encoder is not None and not whole:
-        fillings.append(ears_of_encoder(config, request.hub))
-    check_sizes(model_class, config, str(request.name), fillings)
-    return any(map(is_of_ears, shapes))
+        base = Filling(source, shapes, lambda key: not is_of_ears(key))
+        adapter = ears_of_adapter(config, adapter_file, str(request.name))
+    has_encoder = config.audio_encoder_name_or_path is not None and not whole
+    return base, ears_of_encoder(config, request.hub) if has_encoder else None, adapter
 
 
 def _warn_of_fresh_ears(config: SoundLlavaConfig, source: str) -> None:
@@ -332,9 +332,8 @@ def _warn_of_fresh_ears(config: SoundLlavaConfig, source: str) -> None:
     )
 
 
-def _check_base_keys(model: nn.Module, info: dict[str, Any], source: str) -> bool:
+def _check_base_keys(own: set[str], info: dict[str, Any], source: str) -> bool:
     """Whether the checkpoint held our parts; raises where it held some of them, or lacks a base key."""
-    own = {key for key in model.state_dict() if is_of_ears(key)}
     missing, unexpected = set(info["missing_keys"]), set(info["unexpected_keys"])
     mismatched = {entry[0] if isinstance(entry, tuple) else entry for entry in info["mismatched_keys"]}
     strange = {key for key in unexpected if is_of_ears(key)}

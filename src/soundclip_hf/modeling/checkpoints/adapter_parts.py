@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedConfig
 
-from ..checkpoint_files import checkpoint_files, read_shapes
+from ..checkpoint_files import Shapes, checkpoint_files, read_shapes
 from ..configuration_soundclip import SoundLlavaConfig
 from .fingerprint import differences, fingerprint
 from .loading import LoadRequest, overridden
@@ -70,20 +70,39 @@ def named(keys: Iterable[str]) -> str:
     return ", ".join(keys[:8]) + (f" and {len(keys) - 8} more" if len(keys) > 8 else "")
 
 
-def settle_dtypes(backbone: Any, dtype: torch.dtype) -> None:
-    """Give ears that were not in the checkpoint the precision that loading in `dtype` would have given them."""
+def backbone_of(model: Any) -> Any:
+    """The module that holds ears and vision tower: the model itself, or its `model`."""
+    return model.model if hasattr(model, "model") else model
+
+
+def settled_dtypes(backbone: Any, dtype: torch.dtype) -> Callable[[str], torch.dtype]:
+    """The precision that loading in `dtype` gives a weight of the ears, by its name in `backbone`."""
     tower = backbone.audio_tower
     in_float32 = set(tower._keep_in_fp32_modules_strict or ())
     if dtype == torch.float16:
         in_float32 |= set(tower._keep_in_fp32_modules or ())
+
+    def settled(key: str) -> torch.dtype:
+        part, _, name = key.partition(".")
+        keep = part == "audio_projection" or any(
+            module in name.split(".") or name.startswith(module) for module in in_float32
+        )
+        return torch.float32 if keep else dtype
+
+    return settled
+
+
+def settle_dtypes(backbone: Any, dtype: torch.dtype) -> None:
+    """Give ears that were not in the checkpoint the precision that loading in `dtype` would have given them."""
+    settled = settled_dtypes(backbone, dtype)
     with torch.no_grad():
-        for name, tensor in [*tower.named_parameters(), *tower.named_buffers()]:
-            if tensor.is_floating_point() and not tensor.is_meta:
-                keep = any(part in name.split(".") or name.startswith(part) for part in in_float32)
-                tensor.data = tensor.data.to(torch.float32 if keep else dtype)
-        for parameter in backbone.audio_projection.parameters():
-            if not parameter.is_meta:
-                parameter.data = parameter.data.float()
+        for part in EARS:
+            # Buffers that no checkpoint has, such as rotary frequencies, are built in the precision that they need.
+            stored = getattr(backbone, part).state_dict(prefix=f"{part}.", keep_vars=True)
+            for key, tensor in stored.items():
+                wanted = settled(key)
+                if tensor.is_floating_point() and not tensor.is_meta and tensor.dtype != wanted:
+                    tensor.data = tensor.data.to(wanted)
 
 
 def load_encoder(tower: Any, config: SoundLlavaConfig, hub: dict[str, Any]) -> str | None:
@@ -102,25 +121,32 @@ def load_encoder(tower: Any, config: SoundLlavaConfig, hub: dict[str, Any]) -> s
 def ears_of_encoder(config: SoundLlavaConfig, hub: dict[str, Any]) -> Filling:
     """What the encoder's own repository fills."""
     name = str(config.audio_encoder_name_or_path)
-    files = checkpoint_files(name, revision=config.audio_encoder_revision or "main", **hub)
-    return Filling(name, read_shapes(files), lambda key: "audio_tower." in key)
+    shapes: Shapes = {}
+    places: dict[str, str] = {}
+    for file in checkpoint_files(name, revision=config.audio_encoder_revision or "main", **hub):
+        found = read_shapes([file])
+        shapes |= found
+        places |= dict.fromkeys(found, file)
+    return Filling(name, shapes, lambda key: "audio_tower." in key, places)
 
 
 def ears_of_adapter(config: SoundLlavaConfig, file: str, name: str) -> Filling:
     """What an adapter's file fills."""
     parts = EARS if config.audio_encoder_name_or_path is None else ("audio_projection",)
-    return Filling(name, read_shapes([file]), lambda key: any(f"{part}." in key for part in parts))
+    shapes = read_shapes([file])
+    return Filling(name, shapes, lambda key: any(f"{part}." in key for part in parts), dict.fromkeys(shapes, file))
 
 
-def load_adapter(backbone: Any, config: SoundLlavaConfig, file: str, name: str) -> None:
+def load_adapter(backbone: Any, config: SoundLlavaConfig, file: str, name: str, filled: Collection[str] = ()) -> None:
     """
-    Fill `backbone.audio_projection`, and `backbone.audio_tower` where the adapter holds it.
+    Check an adapter, and fill `backbone.audio_projection`, and `backbone.audio_tower` where the adapter holds it.
 
     Args:
         backbone: Has these two, and the `vision_tower` that the adapter must have been made for.
         config: The adapter's.
         file: Its `soundclip_adapter.safetensors`.
         name: How messages call it.
+        filled: The keys of the file that `backbone` has already.
 
     Raises:
         ValueError: If a key is missing, unexpected or of another shape, or the adapter is of another vision tower.
@@ -153,7 +179,8 @@ def load_adapter(backbone: Any, config: SoundLlavaConfig, file: str, name: str) 
             )
     for part in EARS:
         prefix = part + "."
-        own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+        own = {key: value for key, value in tensors.items() if key.startswith(prefix) and key not in filled}
+        own = {key.removeprefix(prefix): value for key, value in own.items()}
         if own:
             copy_into(getattr(backbone, part), own, name)
 
@@ -197,6 +224,7 @@ __all__ = [
     "EARS",
     "adapter_names",
     "adapter_tensors",
+    "backbone_of",
     "check_names_base",
     "copy_into",
     "ears_of_adapter",
@@ -206,5 +234,6 @@ __all__ = [
     "load_encoder",
     "named",
     "settle_dtypes",
+    "settled_dtypes",
     "sound_llava_config",
 ]

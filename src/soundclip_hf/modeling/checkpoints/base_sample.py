@@ -1,5 +1,6 @@
 """Values of a base model at the time it was loaded: enough to tell later that its weights were changed."""
 
+import functools
 from typing import Any
 
 import torch
@@ -38,9 +39,14 @@ def is_unchanged(model: nn.Module, sample: Sample | None) -> bool:
 
 
 def _values(parameter: Any) -> torch.Tensor:
-    last = parameter.numel() - 1
-    places = [last * step // (_SAMPLES - 1) for step in range(_SAMPLES)]  # float32 could not count that far
-    return parameter.detach().reshape(-1)[places].cpu()
+    return parameter.detach().reshape(-1)[_places(parameter.numel(), parameter.device)].cpu()
+
+
+# Models have few different shapes.
+@functools.lru_cache(maxsize=256)
+def _places(values: int, device: torch.device) -> torch.Tensor:
+    places = [(values - 1) * step // (_SAMPLES - 1) for step in range(_SAMPLES)]  # float32 could not count that far
+    return torch.tensor(places, device=device)
 
 
 __all__ = ["Sample", "is_unchanged", "take_sample"]

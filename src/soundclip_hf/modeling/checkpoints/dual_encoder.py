@@ -3,10 +3,9 @@
 import os
 from typing import Any
 
-from torch import Tensor
 from transformers import PreTrainedConfig
 
-from ..checkpoint_files import checkpoint_files, read_shapes
+from ..checkpoint_files import LoadingSteps, checkpoint_files, read_shapes
 from ..configuration_soundclip import SoundClipConfig, SoundLlavaConfig
 from .adapter_parts import (
     ADAPTER_NAME,
@@ -21,11 +20,12 @@ from .adapter_parts import (
     settle_dtypes,
     sound_llava_config,
 )
+from .ears_filling import EarsFilling
 from .loading import LoadRequest, StrictLoadingMixin, overridden
 from .partial_checkpoint import read_modules
 from .peft_adapter import check_same_towers, find_peft_adapter
 from .pushing import ModelPushMixin
-from .sizes import Filling, check_sizes
+from .sizes import Filling, check_layers, check_parameters
 
 # Computed from the configuration where a checkpoint, such as a SoundLlava's, has none.
 _FROM_CONFIG = {"logit_scale"}
@@ -73,11 +73,11 @@ class DualEncoderLoadingMixin(StrictLoadingMixin, ModelPushMixin):
             _check_type(config, str(request.name))
             config = overridden(config, request.take_overrides(config))
             files = checkpoint_files(request.name, request.keywords.get("variant"), **request.hub, **request.place)
-            check_sizes(
-                cls, config, str(request.name), [Filling(str(request.name), read_shapes(files), lambda key: True)]
-            )
+            fillings = [Filling(str(request.name), read_shapes(files), lambda key: True)]
+            check_layers(config, str(request.name), fillings)
+            steps = LoadingSteps(lambda model: check_parameters(model, config, fillings))
             keywords = {**request.keywords, **request.hub, **request.place, "use_safetensors": True}
-            model, info = cls._load_stock(request.name, model_args, config=config, **keywords)
+            model, info = cls._load_stock(request.name, model_args, steps, config=config, **keywords)
             _check_keys(info, str(request.name), may_miss=set())
         model.freeze_base_model()
         return model, info
@@ -107,37 +107,28 @@ class DualEncoderLoadingMixin(StrictLoadingMixin, ModelPushMixin):
         else:
             source, fresh = check_names_base(llava, request.name), None
             tensors = read_modules(source, ("vision_tower",), llava.base_model_revision, variant=variant, **request.hub)
-        _check_sizes(cls, request, llava, own, source, tensors, adapter)
+        encoder, ears = None, None
+        if adapter is not None:
+            ears = ears_of_adapter(llava, adapter, str(request.name))
+            if llava.audio_encoder_name_or_path is not None:
+                encoder = ears_of_encoder(llava, request.hub)
+        shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+        base = Filling(source, shapes, lambda key: adapter is None or not is_of_ears(key))
+        fillings = [filling for filling in (base, encoder, ears) if filling]
+        check_layers(own, str(request.name), fillings)
+        filling = EarsFilling(encoder, ears)
+        steps = LoadingSteps(lambda model: check_parameters(model, own, fillings), filling)
         # Other shapes are an error of ours, which names the checkpoint.
         keywords = {**request.keywords, "ignore_mismatched_sizes": True}
-        model, info = cls._load_stock(None, model_args, config=own, state_dict=tensors, **keywords)
+        model, info = cls._load_stock(None, model_args, steps, config=own, state_dict=tensors, **keywords)
         _check_keys(info, source, may_miss=fresh)
         if adapter is not None:
-            settle_dtypes(model, model.vision_tower.dtype)
-            if llava.audio_encoder_name_or_path is not None:
+            settle_dtypes(model, model.dtype)
+            if encoder is not None and not filling.has_encoder:
                 load_encoder(model.audio_tower, llava, request.hub)
-            load_adapter(model, llava, adapter, str(request.name))
+            load_adapter(model, llava, adapter, str(request.name), filling.filled)
         info["missing_keys"] = set()
         return model, info
-
-
-def _check_sizes(
-    model_class: Any,
-    request: LoadRequest,
-    llava: SoundLlavaConfig,
-    config: SoundClipConfig,
-    source: str,
-    tensors: dict[str, Tensor],
-    adapter: str | None,
-) -> None:
-    name = str(request.name)
-    shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
-    fillings = [Filling(source, shapes, lambda key: adapter is None or not is_of_ears(key))]
-    if adapter is not None:
-        fillings.append(ears_of_adapter(llava, adapter, name))
-        if llava.audio_encoder_name_or_path is not None:
-            fillings.append(ears_of_encoder(llava, request.hub))
-    check_sizes(model_class, config, name, fillings)
 
 
 def dual_encoder_config(config: SoundLlavaConfig) -> SoundClipConfig:

@@ -20,18 +20,21 @@ def fingerprint(tower: nn.Module, feature_layer: int | list[int]) -> dict[str, A
     Take it before quantisation: quantised weights are packed, and have other values.
     """
     config = tower.config
-    parameters = {name for name, _ in tower.named_parameters()}
+    parameters = dict(tower.named_parameters())
     # As without LoRA, whose base stays as it is.
     names = [name for _, name in sorted(plain_names(tower).items()) if name in parameters]
     generator = torch.Generator().manual_seed(len(names))
     values = []
     for choice in torch.randint(len(names), (_SAMPLES,), generator=generator).tolist():
+        weight = parameters[names[choice]]
+        place = int(torch.randint(weight.numel(), (1,), generator=generator))
+        if not weight.is_meta:
+            values.append(float(weight.detach().reshape(-1)[place]))
+            continue
         module_name, _, parameter_name = names[choice].rpartition(".")
         module = tower.get_submodule(module_name)
-        with align_module_device(module):  # offloaded weights lie on the meta device
-            weight = getattr(module, parameter_name).detach().reshape(-1)
-            place = int(torch.randint(weight.numel(), (1,), generator=generator))
-            values.append(float(weight[place].float()))
+        with align_module_device(module):  # brings an offloaded weight
+            values.append(float(getattr(module, parameter_name).detach().reshape(-1)[place]))
     return {
         **{name: getattr(config, name, None) for name in _GEOMETRY},
         "vision_feature_layer": feature_layer,

@@ -6,17 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.utils import cached_file
 
+from ..checkpoint_files import LoadingSteps, ModelBase, SteppedLoadingMixin, loading_steps
 from ..checkpoint_names import checkpoint_name
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel as ModelBase
-else:
-    ModelBase = object  # mixins of models: to a type checker they are models, so that `super()` has a type
 
 # How a file is fetched, and where in a repository it lies.
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "proxies")
@@ -159,7 +155,7 @@ def quiet_loading_report() -> Iterator[None]:
         log.removeFilter(only_errors)
 
 
-class StrictLoadingMixin(ModelBase):
+class StrictLoadingMixin(SteppedLoadingMixin):
     """`from_pretrained` in two steps: the arguments are sorted here, and a subclass loads what they name."""
 
     @classmethod
@@ -195,10 +191,10 @@ class StrictLoadingMixin(ModelBase):
 
     @classmethod
     def _load_stock(
-        cls, name: str | os.PathLike | None, model_args: tuple[Any, ...], **keywords: Any
+        cls, name: str | os.PathLike | None, model_args: tuple[Any, ...], steps: LoadingSteps, **keywords: Any
     ) -> tuple[Any, dict[str, Any]]:
         """Load as transformers does, without its report: the subclasses check and report what was loaded."""
-        with quiet_loading_report():
+        with quiet_loading_report(), loading_steps(steps):
             return super().from_pretrained(name, *model_args, output_loading_info=True, **keywords)
 
 
