@@ -92,6 +92,9 @@ class Hub:
         cut: (number, moment): the connection is cut at this request from now on, counted from 1, "before" it is
             handled or "after", so that its answer is lost; None once that is done, and never.
         together: Commits wait here for each other, so that none sees the others'.
+        pushes: Repository -> (old commit, new commit), between which "main" moves at the request `push_at`.
+        push_at: The number of this request from now on, counted from 1, before which the pushes come; None once they
+            came, and never.
     """
 
     revisions: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -115,6 +118,8 @@ class Hub:
     xet: Path | None = None
     cut: tuple[int, str] | None = None
     together: threading.Barrier | None = None
+    pushes: dict[str, tuple[str, str]] = field(default_factory=dict)
+    push_at: int | None = None
     url: str = ""
     counter: Any = field(default_factory=lambda: itertools.count())
 
@@ -177,6 +182,19 @@ class Hub:
         number, moment = self.cut
         self.cut = (number - 1, moment) if number > 1 else None
         return moment if number == 1 else None
+
+    def push_when_due(self) -> None:
+        """Move "main" if the pushes come before this request."""
+        if self.push_at is None:
+            return
+        self.push_at = self.push_at - 1 or None
+        if self.push_at is None:
+            self.move(1)
+
+    def move(self, side: int) -> None:
+        """Let "main" of the repositories in `pushes` be the old (0) or the new (1) commit."""
+        for repo, commits in self.pushes.items():
+            self.revisions[repo]["main"] = commits[side]
 
     def read_paths(self, repo: str, method: str = "GET") -> list[str]:
         """The files of a repository that were asked for, in order."""

@@ -43,6 +43,7 @@ class _Handler(BaseHTTPRequestHandler):
         if parts[0] == "test":
             return self.control(parts[1:])
         with self.lock:
+            self.hub.push_when_due()
             cut = self.hub.cuts()
         if cut == "before":
             return self.hang_up()
@@ -60,7 +61,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.hang_up()
 
     def control(self, parts: list[str]) -> None:
-        """`POST /test/cut/3/after` sets `cut`, as a client cannot; `GET /test/cut` says whether it is still to come."""
+        """
+        What a client cannot do: `POST /test/cut/3/after` sets `cut`, `POST /test/push/3` sets `push_at` and "main" to
+        the old commits; a `GET` says whether that is still to come.
+        """
+        if parts[0] == "push":
+            if self.command == "POST":
+                self.hub.move(0)
+                self.hub.push_at = int(parts[1])
+            self.send({"pending": self.hub.push_at is not None})
+            return
         if self.command == "POST":
             self.hub.cut = (int(parts[1]), parts[2])
         self.send({"pending": self.hub.cut is not None})

@@ -1,8 +1,11 @@
-"""Names of checkpoints: "tiny" is the bundled model, and "org/name@revision" holds the revision, too."""
+"""Names of checkpoints: "tiny" is the bundled model, "org/name@revision" holds the revision; revisions as commits."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from transformers.utils import resolve_revision
 
 from ..bundled import TINY
 
@@ -41,6 +44,37 @@ def checkpoint_name(
     return repo, own
 
 
+def one_commit(
+    name: str | os.PathLike, revision: str | None = None, hub: Mapping[str, Any] | None = None
+) -> str | None:
+    """
+    A revision that knows its commit, so that all files of one load come from that commit even if somebody pushes while
+    it goes on.
+
+    Args:
+        name: A folder or a Hub id.
+        revision: Branch, tag or commit; None is the default branch.
+        hub: `token`, `cache_dir`, `local_files_only` of the load; the others are not used.
+
+    Returns:
+        A string equal to `revision` ("main" for None). `revision` itself for a folder, and where the Hub does not tell
+        the commit: reading the files then says why.
+    """
+    hub = hub or {}
+    return resolve_revision(
+        name,
+        revision,
+        token=hub.get("token"),
+        local_files_only=bool(hub.get("local_files_only")),
+        cache_dir=hub.get("cache_dir"),
+    )
+
+
+def commit_of(revision: str | None) -> str | None:
+    """The commit of a revision from [`one_commit`]; any other revision as it is."""
+    return getattr(revision, "resolved", revision)
+
+
 class CheckpointNameMixin:
     """`from_pretrained` that takes the names of [`checkpoint_name`]."""
 
@@ -54,4 +88,4 @@ class CheckpointNameMixin:
         return parent.from_pretrained(name, *args, **kwargs)
 
 
-__all__ = ["CheckpointNameMixin", "checkpoint_name"]
+__all__ = ["CheckpointNameMixin", "checkpoint_name", "commit_of", "one_commit"]

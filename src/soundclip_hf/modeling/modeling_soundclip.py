@@ -14,6 +14,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 
 from ..losses import soundclip_loss
 from .audio_features import AudioFeaturesMixin
+from .checkpoint_names import one_commit
 from .checkpoints.dual_encoder import DualEncoderLoadingMixin
 from .checkpoints.encoder import audio_encoder_config, load_audio_encoder
 from .configuration_soundclip import SoundClipConfig
@@ -134,6 +135,8 @@ class SoundClipModel(AudioFeaturesMixin, SoundClipPreTrainedModel):
             OSError: If a repository or a file of it cannot be found.
             ValueError: If `audio` is not an audio encoder of this package; the accepted ones are named.
         """
+        audio_revision = one_commit(audio, audio_revision)
+        vision_revision = one_commit(vision, vision_revision)
         audio_config = audio_encoder_config(audio, audio_revision)
         vision_config = AutoConfig.from_pretrained(vision, revision=vision_revision or "main")
         tower_class: Any = SiglipVisionModel if vision_config.model_type in _SIGLIP else CLIPVisionModel

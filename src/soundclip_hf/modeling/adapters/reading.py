@@ -91,6 +91,7 @@ def read_sound_adapter(base: Any, name: str, request: LoadRequest, loaded: Loade
     if not has_own_encoder:
         origin = find_origin(str(config.audio_encoder_name_or_path), config.audio_encoder_revision, request.hub)
         fields["audio_encoder_revision"] = config.audio_encoder_revision or (origin and origin.commit)
+        config.audio_encoder_revision = (origin and origin.commit) or config.audio_encoder_revision
     if not carries_weights_of_encoder:
         tower = _of_origin(origin, audio_config, loaded)
     is_shared = tower is not None

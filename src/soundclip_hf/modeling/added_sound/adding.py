@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, PreTrainedConfig, PreTrainedModel
 
-from ..checkpoint_names import checkpoint_name
+from ..checkpoint_names import checkpoint_name, one_commit
 from ..checkpoints.loading import overridden
 from ..configuration_soundclip import Alignment
 from ..visual_features.layouts import LAYOUTS, layout_of
@@ -135,6 +135,7 @@ def check_model_type(config: PreTrainedConfig, name: str) -> None:
 def _load(name: str | os.PathLike, processor: Any, hub: dict[str, Any], keywords: dict[str, Any]) -> tuple[Any, Any]:
     """A model by its name, and its processor."""
     name, revision = checkpoint_name(name, keywords.pop("revision", None))
+    revision = one_commit(name, revision, hub)
     keywords |= {} if revision is None else {"revision": revision}
     place = {key: keywords[key] for key in ("revision", "subfolder") if key in keywords}
     check_model_type(AutoConfig.from_pretrained(name, **place, **hub), str(name))

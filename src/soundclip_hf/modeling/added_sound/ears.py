@@ -13,13 +13,14 @@ from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from ..audio_encoders.float32_module import Float32Module
 from ..audio_encoders.modeling_base import AudioEncoderPreTrainedModel
-from ..checkpoint_names import checkpoint_name
+from ..checkpoint_names import checkpoint_name, one_commit
 from ..checkpoints.adapter_parts import (
     ADAPTER_NAME,
     ears_of_adapter,
     ears_of_encoder,
     load_adapter,
     load_encoder,
+    pin_parts,
     settle_dtypes,
 )
 from ..checkpoints.encoder import audio_encoder_config, load_audio_encoder, load_extractor
@@ -133,6 +134,7 @@ def open_ears(
     hub = dict(hub or {})
     if isinstance(sound, (str, os.PathLike)):
         sound, revision = checkpoint_name(sound, revision, "sound_revision")
+        revision = one_commit(sound, revision, hub)
     if isinstance(sound, SoundClipModel):
         ears = _of_soundclip(sound, tower, alignment, sound.name_or_path or "the loaded SoundClipModel")
     elif isinstance(sound, AudioEncoderPreTrainedModel):
@@ -201,6 +203,7 @@ def _of_adapter(
         _check_tower(config.vision_fingerprint, tower, f"{name} (for {config.base_model_name_or_path})")
     config = copy.deepcopy(config)
     config.vision_fingerprint = None  # compared above
+    pin_parts(config, None, hub)
     fillings = [ears_of_adapter(config, file, name)]
     if config.audio_encoder_name_or_path is not None:
         fillings.append(ears_of_encoder(config, hub))

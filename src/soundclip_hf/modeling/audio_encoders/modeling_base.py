@@ -22,7 +22,7 @@ from ..checkpoint_files import (
     read_shapes,
     with_variant,
 )
-from ..checkpoint_names import checkpoint_name
+from ..checkpoint_names import checkpoint_name, one_commit
 
 _FILE_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "proxies", "revision", "subfolder")
 
@@ -64,6 +64,7 @@ class AudioEncoderPreTrainedModel(SteppedLoadingMixin, PreTrainedModel):
             pretrained_model_name_or_path, revision = checkpoint_name(
                 pretrained_model_name_or_path, kwargs.get("revision")
             )
+            revision = one_commit(pretrained_model_name_or_path, revision, kwargs)
             if revision is not None:
                 kwargs["revision"] = revision
             steps = cls._checked(pretrained_model_name_or_path, kwargs)

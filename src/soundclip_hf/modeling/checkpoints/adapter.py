@@ -14,6 +14,7 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
 
 from ...files import replacing, write_text
 from ..checkpoint_files import LoadingSteps, checkpoint_files, read_shapes
+from ..checkpoint_names import commit_of
 from ..configuration_soundclip import SoundLlavaConfig
 from .adapter_parts import (
     ADAPTER_NAME,
@@ -28,6 +29,7 @@ from .adapter_parts import (
     load_adapter,
     load_encoder,
     named,
+    pin_parts,
     settle_dtypes,
     sound_llava_config,
 )
@@ -97,6 +99,7 @@ class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
     ) -> tuple[Any, dict[str, Any]]:
         name = str(request.name)
         config = sound_llava_config(request, config)
+        named_revisions = config.base_model_revision, config.audio_encoder_revision
         adapter_file = request.find(ADAPTER_NAME)
         peft = find_peft_adapter(request, config, adapter_file is not None)
         keywords = {**request.keywords, **request.hub, "use_safetensors": True}
@@ -105,9 +108,11 @@ class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
         if adapter_file is None:
             source = name
             keywords |= request.place
+            pin_parts(config, None, request.hub)
         else:
             source = check_names_base(config, name)
             config._commit_hash = None  # the adapter's; its base lies elsewhere, and so request.place is left out
+            pin_parts(config, source, request.hub)
             if config.base_model_revision is not None:
                 keywords["revision"] = config.base_model_revision
         base, encoder, adapter = parts = _fillings(request, config, source, adapter_file)
@@ -126,7 +131,7 @@ class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
         if encoder is not None and (adapter_file is not None or not loaded_own):
             if not filling.has_encoder:
                 load_encoder(backbone.audio_tower, config, request.hub)
-            model.config.audio_encoder_revision = config.audio_encoder_revision
+            named_revisions = named_revisions[0], named_revisions[1] or commit_of(config.audio_encoder_revision)
         if adapter_file is not None:
             prefix = "" if backbone is model else "model."
             load_adapter(backbone, config, adapter_file, name, {key.removeprefix(prefix) for key in filling.filled})
@@ -138,6 +143,7 @@ class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
             info["missing_keys"] = {key for key in info["missing_keys"] if not is_of_ears(key)}
         else:
             model._is_whole_checkpoint = True
+        model.config.base_model_revision, model.config.audio_encoder_revision = named_revisions
         model.config.has_peft_adapter = False  # of the files; what is in a model can change
         if adapter_file is not None:
             # What transformers and PEFT name as the base of a further adapter: the base model alone would not hear.

@@ -12,6 +12,7 @@ from torch import nn
 from transformers import PreTrainedConfig
 
 from ..checkpoint_files import Shapes, checkpoint_files, read_shapes
+from ..checkpoint_names import commit_of, one_commit
 from ..configuration_soundclip import SoundLlavaConfig
 from .fingerprint import differences, fingerprint
 from .loading import LoadRequest, overridden
@@ -105,6 +106,15 @@ def settle_dtypes(backbone: Any, dtype: torch.dtype) -> None:
                     tensor.data = tensor.data.to(wanted)
 
 
+def pin_parts(config: SoundLlavaConfig, base: str | None, hub: dict[str, Any]) -> None:
+    """Make the revisions of a configuration's base (None: it is not read) and encoder one commit each."""
+    if base is not None:
+        config.base_model_revision = one_commit(base, config.base_model_revision, hub)
+    if config.audio_encoder_name_or_path is not None:
+        encoder = config.audio_encoder_name_or_path
+        config.audio_encoder_revision = one_commit(encoder, config.audio_encoder_revision, hub)
+
+
 def load_encoder(tower: Any, config: SoundLlavaConfig, hub: dict[str, Any]) -> str | None:
     """Fill `tower` from the encoder's own repository; returns the revision that was read, where it is known."""
     encoder = type(tower).from_pretrained(
@@ -115,7 +125,7 @@ def load_encoder(tower: Any, config: SoundLlavaConfig, hub: dict[str, Any]) -> s
         **hub,
     )
     copy_into(tower, encoder.state_dict(), config.audio_encoder_name_or_path or "")
-    return config.audio_encoder_revision or getattr(encoder.config, "_commit_hash", None)
+    return commit_of(config.audio_encoder_revision)
 
 
 def ears_of_encoder(config: SoundLlavaConfig, hub: dict[str, Any]) -> Filling:
@@ -233,6 +243,7 @@ __all__ = [
     "load_adapter",
     "load_encoder",
     "named",
+    "pin_parts",
     "settle_dtypes",
     "settled_dtypes",
     "sound_llava_config",

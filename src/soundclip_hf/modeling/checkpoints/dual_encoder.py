@@ -17,6 +17,7 @@ from .adapter_parts import (
     load_adapter,
     load_encoder,
     named,
+    pin_parts,
     settle_dtypes,
     sound_llava_config,
 )
@@ -100,6 +101,7 @@ class DualEncoderLoadingMixin(StrictLoadingMixin, ModelPushMixin):
         request.take_peft_request()
         if peft is not None:
             check_same_towers(peft, () if adapter is None else read_shapes([adapter]))
+        pin_parts(llava, None if adapter is None else check_names_base(llava, request.name), request.hub)
         variant = request.keywords.get("variant")
         if adapter is None:
             source, fresh = str(request.name), _FROM_CONFIG

@@ -11,7 +11,7 @@ from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_M
 from ..audio_encoders.modeling_base import AudioEncoderPreTrainedModel
 from ..audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
 from ..audio_encoders.whisperclip.feature_extraction_whisperclip import WhisperClipFeatureExtractor
-from ..checkpoint_names import checkpoint_name
+from ..checkpoint_names import checkpoint_name, one_commit
 
 
 class NotAnAudioEncoderError(ValueError):
@@ -84,6 +84,7 @@ def load_audio_encoder(
         ValueError: If it holds another kind of model, or lacks weights.
     """
     name, revision = checkpoint_name(name, revision)
+    revision = one_commit(name, revision, hub)
     if config is None:
         config = audio_encoder_config(name, revision, **hub)
     return AutoModel.from_pretrained(name, config=config, revision=revision or "main", dtype=dtype, **hub)
@@ -92,7 +93,7 @@ def load_audio_encoder(
 def load_extractor(name: str | os.PathLike, audio_config: Any, revision: str | None) -> Any:
     """A repository's feature extractor, of the class and with the window that `audio_config` (or None) asks for."""
     name, revision = checkpoint_name(name, revision)
-    options: dict[str, Any] = {"revision": revision or "main"}
+    options: dict[str, Any] = {"revision": one_commit(name, revision) or "main"}
     if audio_config is not None and type(audio_config) in FEATURE_EXTRACTOR_MAPPING:
         extractor_class: Any = FEATURE_EXTRACTOR_MAPPING[type(audio_config)]
         return extractor_class.from_pretrained(name, **options, **window_of(audio_config))

@@ -7,7 +7,7 @@ from transformers import AutoConfig, AutoProcessor, LlavaNextProcessor, LlavaPro
 from transformers import WhisperFeatureExtractor as StockWhisperFeatureExtractor
 
 from ..audio_encoders.whisperclip.feature_extraction_whisperclip import WhisperClipFeatureExtractor
-from ..checkpoint_names import checkpoint_name
+from ..checkpoint_names import checkpoint_name, one_commit
 from ..configuration_soundclip import SoundClipConfig
 from ..vision_tower import has_class_token
 from .encoder import load_extractor, window_of
@@ -30,6 +30,7 @@ def parts_of_llava(
     base = llava
     if isinstance(llava, (str, os.PathLike)):
         llava, revision = checkpoint_name(llava, revision)
+        revision = one_commit(llava, revision)
         config = _config(llava, revision)
         if config is not None and config.model_type not in ("llava", "llava_next"):
             raise ValueError(f"{llava}: model_type={config.model_type!r}; sound goes with 'llava' and 'llava_next'.")

@@ -12,7 +12,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.utils import cached_file
 
 from ..checkpoint_files import LoadingSteps, ModelBase, SteppedLoadingMixin, loading_steps
-from ..checkpoint_names import checkpoint_name
+from ..checkpoint_names import checkpoint_name, one_commit
 
 # How a file is fetched, and where in a repository it lies.
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "proxies")
@@ -34,7 +34,7 @@ class LoadRequest:
     Attributes:
         name: Repository or folder.
         hub: How its files are fetched: `token`, `cache_dir`, …
-        place: `revision` and `subfolder`, where they were given.
+        place: `revision` and `subfolder`, where they were given. The revision of a repository is one commit.
         keywords: All other arguments, for transformers.
     """
 
@@ -42,6 +42,11 @@ class LoadRequest:
     hub: dict[str, Any]
     place: dict[str, Any]
     keywords: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        revision = one_commit(self.name, self.place.get("revision"), self.hub)
+        if revision is not None:
+            self.place = {**self.place, "revision": revision}
 
     @classmethod
     def sorted_from(cls, name: str | os.PathLike, keywords: dict[str, Any]) -> "LoadRequest":
