@@ -40,6 +40,7 @@ ROOMS = {
         {"build", "manifest_files"},
     ),
     "modeling": (
+        {"checkpoint_json"},
         {"checkpoint_files", "checkpoint_names", "finite"},
         {"audio_encoders"},
         {"configuration_soundclip"},

@@ -114,12 +114,17 @@ def test_answers_are_bounded_and_whole(server: str, private: None, monkeypatch: 
 def test_private_addresses_need_a_setting(server: str, public: None) -> None:
     """Kind: a URL in a chat that asks this machine's own services. All of these are 127.0.0.1 or ::1."""
     port = urlsplit(server).port
-    for host in ("127.0.0.1", "localhost", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "[::1]"):
+    hosts = ("127.0.0.1", "localhost", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "[::1]")
+    hosts += ("[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "[64:ff9b::7f00:1]", "0", "%31%32%37.0.0.1")
+    for host in (*hosts, "user:word@127.0.0.1", "example.com@127.0.0.1", "example.com\\@127.0.0.1", "127.0.0.1."):
         host = f"{host}:{port}"
         with pytest.raises(
             MediaError, match=r"not a public address.*SOUNDCLIP_ALLOW_PRIVATE_ADDRESSES|Name or service"
         ):
             fetch(f"http://{host}/a.wav")
+    for end in ("#@example.com", "?@example.com", "/\r\nHost: example.com"):
+        with pytest.raises(MediaError, match=r"not a public address|control characters"):
+            fetch(f"http://127.0.0.1:{port}{end}")
     with pytest.raises(MediaError, match=r"127\.0\.0\.1 is not a public address"):
         fetch(f"{server}/a.wav")
 
@@ -148,6 +153,19 @@ def test_what_is_behind_a_proxy_is_checked(server: str, public: None, monkeypatc
         ("::ffff:127.0.0.1", False),
         ("64:ff9b::7f00:1", False),
         ("2002:7f00:1::", False),
+        ("::7f00:1", False),
+        ("::ffff:0:127.0.0.1", False),
+        ("::ffff:0:8.8.8.8", True),
+        ("64:ff9b:1::7f00:1", False),
+        ("::ffff:169.254.169.254", False),
+        ("fd00:ec2::254", False),
+        ("fec0::1", False),
+        ("3fff::1", False),
+        ("100.100.100.200", False),
+        ("168.63.129.16", False),
+        ("192.0.0.192", False),
+        ("198.18.0.1", False),
+        ("255.255.255.255", False),
     ],
 )
 def test_which_addresses_are_public(address: str, expected: bool) -> None:

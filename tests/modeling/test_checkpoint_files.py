@@ -1,33 +1,24 @@
 """Checkpoints that were edited: refused at once, with the reason, before memory is taken or a file outside is read."""
 
 import json
+import re
 import shutil
 import time
 
 import pytest
 import torch
+from checkpoint_loads import INDEX, LOADS, write_originals
 from huggingface_hub import save_torch_state_dict
 from safetensors.torch import save_file
-from tiny_models import tiny_llava, tiny_sound_llava
 
-from soundclip_hf import SoundClipModel, SoundLlava, WhisperClipModel
+from soundclip_hf import WhisperClipModel
 from soundclip_hf.modeling.checkpoint_files import checkpoint_files, read_shapes, read_weight_map
-
-INDEX = "model.safetensors.index.json"
+from soundclip_hf.modeling.checkpoints.adapter import ADAPTER_NAME
 
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("originals")
-    tiny_llava("llava").save_pretrained(folder / "base", max_shard_size="60KB")
-    model = tiny_sound_llava("llava")
-    model.save_pretrained(folder / "full", max_shard_size="60KB")
-    model.model.audio_tower.save_pretrained(folder / "encoder", max_shard_size="20KB")
-    model.config.base_model_name_or_path = "base"
-    model.config.audio_encoder_name_or_path = "encoder"
-    model.save_pretrained(folder / "adapter", adapter_only=True)
-    SoundClipModel.from_pretrained(folder / "full").save_pretrained(folder / "dual", max_shard_size="60KB")
-    return folder
+    return write_originals(tmp_path_factory.mktemp("originals"))
 
 
 @pytest.fixture
@@ -38,33 +29,51 @@ def folders(originals, tmp_path, monkeypatch):
     return tmp_path / "copy"
 
 
-# A class, the folder that is loaded, and the folder whose files are edited.
-LOADS = {
-    "llava adapter, base": (SoundLlava, "adapter", "base"),
-    "llava adapter, encoder": (SoundLlava, "adapter", "encoder"),
-    "llava full": (SoundLlava, "full", "full"),
-    "clip adapter, base": (SoundClipModel, "adapter", "base"),
-    "clip adapter, encoder": (SoundClipModel, "adapter", "encoder"),
-    "clip full": (SoundClipModel, "full", "full"),
-    "clip own": (SoundClipModel, "dual", "dual"),
-    "encoder": (WhisperClipModel, "encoder", "encoder"),
-}
+# Those whose checkpoint has an index.
+SHARDED = [name for name, load in LOADS.items() if load.edited != "adapter"]
 
 
 @pytest.mark.parametrize(
-    "place", ["../outside.safetensors", "/etc/model.safetensors", "a/../../b.safetensors", "weights.bin"]
+    "place",
+    [
+        *("../outside.safetensors", "/etc/model.safetensors", "a/../../b.safetensors", "weights.bin"),
+        *(r"..\outside.safetensors", r"C:\a.safetensors", "https://example.com/a.safetensors", "", 3, None),
+    ],
 )
-@pytest.mark.parametrize("load", LOADS)
-def test_an_index_that_points_elsewhere(load, place, folders):
-    model_class, name, edited = LOADS[load]
-    index = folders / edited / INDEX
+@pytest.mark.parametrize("name", SHARDED)
+def test_an_index_that_points_elsewhere(name, place, folders):
+    load = LOADS[name]
+    index = folders / load.edited / INDEX
     content = json.loads(index.read_text())
     first = next(key for key in content["weight_map"] if "vision_tower" in key or "encoder" in key)
-    shutil.copy(folders / edited / content["weight_map"][first], folders / "outside.safetensors")
+    shutil.copy(folders / load.edited / content["weight_map"][first], folders / "outside.safetensors")
     content["weight_map"][first] = place
     index.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=rf"{INDEX} names the file '{place}'"):
-        model_class.from_pretrained(name)
+    with pytest.raises(ValueError, match=rf"{INDEX} names the file {re.escape(repr(place))}"):
+        load.make()
+
+
+@pytest.mark.parametrize("name", SHARDED)
+def test_an_index_that_names_another_file(name, folders):
+    """A file that is missing, and one that does not hold the tensor."""
+    load = LOADS[name]
+    index = folders / load.edited / INDEX
+    content = json.loads(index.read_text())
+    first = next(key for key in content["weight_map"] if load.module in key)
+    right = content["weight_map"][first]
+    content["weight_map"][first] = next(file for file in content["weight_map"].values() if file != right)
+    index.write_text(json.dumps(content))
+    # Some read all files, where the tensor is found in spite of the index.
+    outcome = None
+    try:
+        load.make()
+    except ValueError as error:
+        outcome = str(error)
+    assert outcome is None or f"lacks '{first}', which the index says it holds" in outcome, outcome
+    content["weight_map"][first] = "model-99.safetensors"
+    index.write_text(json.dumps(content))
+    with pytest.raises(OSError, match=r"model-99\.safetensors"):
+        load.make()
 
 
 def edit(config, path, value):
@@ -97,25 +106,26 @@ CHANGES = [
 
 @pytest.mark.parametrize(("load", "edited", "field", "value"), CHANGES)
 def test_a_configuration_of_another_size(load, edited, field, value, folders):
-    model_class, name, _ = LOADS[load]
     file = folders / edited / "config.json"
     config = json.loads(file.read_text())
     edit(config, field, value)
     file.write_text(json.dumps(config))
     started = time.process_time()
     with pytest.raises(ValueError, match=r"config\.json belongs to another checkpoint or was changed"):
-        model_class.from_pretrained(name)
+        LOADS[load].make()
     assert time.process_time() - started < 60  # built in full, it would not end, or not fit
 
 
-@pytest.mark.parametrize("load", LOADS)
-def test_pickles_are_not_read(load, folders):
-    model_class, name, edited = LOADS[load]
-    for file in (folders / edited).glob("model*"):
+@pytest.mark.parametrize("name", LOADS)
+def test_pickles_are_not_read(name, folders):
+    load = LOADS[name]
+    for file in (folders / load.edited).glob("*model*"):
         file.unlink()
-    torch.save({"x": torch.zeros(2)}, folders / edited / "pytorch_model.bin")
-    with pytest.raises(OSError, match=r"model\.safetensors") as caught:
-        model_class.from_pretrained(name)
+    (folders / load.edited / ADAPTER_NAME).unlink(missing_ok=True)
+    for file in ("pytorch_model.bin", "adapter.bin", "soundclip_adapter.bin"):
+        torch.save({"x": torch.zeros(2)}, folders / load.edited / file)
+    with pytest.raises(OSError, match=ADAPTER_NAME if load.edited == "adapter" else r"model\.safetensors") as caught:
+        load.make()
     assert "weights_only" not in str(caught.value)
 
 

@@ -20,6 +20,13 @@ from . import limits
 from .errors import MediaError
 
 _REDIRECTS = (301, 302, 303, 307, 308)
+_IPV4_INSIDE = [ipaddress.ip_network(network) for network in ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")]
+# What `ipaddress` calls global in some versions of Python, or always: IETF protocols and a cloud's metadata among them,
+# relays, local NAT64, former site-local addresses, documentation; and Azure's service for the machines in it.
+_NOT_PUBLIC = [
+    ipaddress.ip_network(network)
+    for network in ("192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48", "fec0::/10", "3fff::/20", "168.63.129.16/32")
+]
 _typed: ContextVar[bool] = ContextVar("typed", default=False)
 
 
@@ -220,13 +227,13 @@ class _Guard:
 def _is_public(address: str) -> bool:
     found: Any = ipaddress.ip_address(address.partition("%")[0])
     if found.version == 6:
-        # An IPv4 address inside of an IPv6 one leads to the same place: mapped, 6to4, NAT64.
+        # An IPv4 address inside of an IPv6 one leads to the same place: mapped, 6to4, NAT64, translated.
         inner = found.ipv4_mapped or found.sixtofour
-        if found in ipaddress.ip_network("64:ff9b::/96") or found in ipaddress.ip_network("::/96"):
+        if any(found in network for network in _IPV4_INSIDE):
             inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
         if inner is not None:
             return _is_public(str(inner))
-    return bool(found.is_global) and not found.is_multicast
+    return bool(found.is_global) and not found.is_multicast and not any(found in network for network in _NOT_PUBLIC)
 
 
 def _connection(base: Any, guard: _Guard, proxied: bool) -> Any:

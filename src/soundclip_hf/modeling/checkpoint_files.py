@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,6 +19,8 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 
+from .checkpoint_json import reason_of
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel as ModelBase
 else:
@@ -27,6 +30,16 @@ Shapes = dict[str, tuple[int, ...]]
 
 # Configurations count their layers in these.
 _LAYER_COUNTS = {"num_hidden_layers", "encoder_layers", "num_layers", "layers", "depths"}
+# No model has less than one of these.
+_POSITIVE = {
+    *("hidden_size", "d_model", "embed_dim", "intermediate_size", "encoder_ffn_dim", "vocab_size", "num_hidden_layers"),
+    *("encoder_layers", "num_attention_heads", "encoder_attention_heads", "num_key_value_heads", "image_size"),
+    *("patch_size", "num_channels", "num_mel_bins", "max_source_positions"),
+}
+_LARGEST = 2**31
+# What torch says of tensors of a size that cannot be, and of values that cannot be drawn.
+_OF_SIZES = ("negative dimension", "Storage size calculation overflowed", "normal expects std", "expected to be")
+_PROBABILITY = re.compile(r"(^|_)(dropout|layerdrop)$")
 # Loading itself compares every name and shape. What is refused here is what could not even be built: more than this
 # above what the files hold.
 _MORE_LAYERS = 1_000
@@ -140,10 +153,74 @@ def check_layer_counts(config: Any, tensors: int, name: str) -> None:
     walk(config.to_dict(), "")
 
 
-def build_on_meta(model_class: Any, config: Any) -> nn.Module:
-    """A model without memory for its weights."""
-    with torch.device("meta"):
+def check_values(config: Any, name: str) -> None:
+    """
+    Refuse values that no model can have, such as a negative width: some are built all the same, and fail much later.
+
+    Raises:
+        ValueError: If there is such a value; it is named.
+    """
+
+    def walk(values: Mapping[str, Any], path: str) -> None:
+        for key, value in values.items():
+            if isinstance(value, Mapping):
+                walk(value, f"{path}{key}.")
+            elif isinstance(value, bool) or not isinstance(value, (int, float)):
+                continue
+            elif math.isnan(value):
+                refuse(path + key, value, "must be a number")
+            elif key in _POSITIVE and not 1 <= value < _LARGEST:
+                refuse(path + key, value, "must be positive and below 2**31")
+            elif _PROBABILITY.search(key) and not 0 <= value <= 1:
+                refuse(path + key, value, "must be in 0..1")
+
+    def refuse(where: str, value: Any, wanted: str) -> None:
+        raise ValueError(
+            f"The configuration of {name!r} says {where}={value}: {wanted}. config.json was changed or damaged; get it "
+            "again."
+        )
+
+    walk(config.to_dict(), "")
+
+
+def build_on_meta(model_class: Any, config: Any, name: str) -> nn.Module:
+    """
+    A model without memory for its weights.
+
+    Args:
+        name: How messages call the checkpoint.
+
+    Raises:
+        ValueError: If the configuration describes no model that can be built.
+    """
+    with explained_building(name), torch.device("meta"):
         return model_class(copy.deepcopy(config))
+
+
+@contextmanager
+def explained_building(name: str, going_on: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """
+    Turn what torch says of sizes that cannot be into one sentence about the configuration of a checkpoint.
+
+    Args:
+        name: How messages call the checkpoint.
+        going_on: Whether the model is being built still.
+
+    Raises:
+        ValueError: Inside, a model was built from such a configuration.
+    """
+    try:
+        yield
+    except (TypeError, ArithmeticError, LookupError, AssertionError, RuntimeError) as error:
+        text = str(error)
+        # An argument of the caller, and whatever else goes wrong on a device, say what they are.
+        of_sizes = not isinstance(error, RuntimeError) or any(words in text for words in _OF_SIZES)
+        if "keyword argument" in text or not of_sizes or not going_on():
+            raise
+        raise ValueError(
+            f"No model can be built from the configuration of {name!r}: {reason_of(error)}. config.json belongs to "
+            "another checkpoint or was changed."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -155,10 +232,12 @@ class LoadingSteps:
         check: Called with the model that transformers has built on the meta device, before it takes memory.
         fill: Called with the model once the tensors of its checkpoint are in it, the keys that are still missing, and
             the device map. It takes the keys that it fills out of the set; for the others, transformers draws values.
+        name: How messages call the checkpoint.
     """
 
     check: Callable[[nn.Module], None]
     fill: Callable[[nn.Module, set[str], Mapping[str, Any] | None], None] | None = None
+    name: str = ""
 
 
 # Of the loading that goes on; a variable, since transformers passes nothing of ours through `from_pretrained`.
@@ -170,7 +249,9 @@ def loading_steps(steps: LoadingSteps) -> Iterator[None]:
     """Let the next `from_pretrained` of a [`SteppedLoadingMixin`] inside this context do `steps`."""
     token = _STEPS.set(steps)
     try:
-        yield
+        # They are taken away once the model is built.
+        with explained_building(steps.name, lambda: _STEPS.get() is steps):
+            yield
     finally:
         _STEPS.reset(token)
 
@@ -224,6 +305,24 @@ def check_parameter_count(
         )
 
 
+def check_shapes(mismatched: Iterable[Any], name: Any) -> None:
+    """
+    Args:
+        mismatched: `mismatched_keys` of the loading info of transformers.
+        name: How messages call the checkpoint.
+
+    Raises:
+        ValueError: If there are any.
+    """
+    listed = [f"{key} {tuple(found)} against {tuple(wanted)}" for key, found, wanted in sorted(mismatched)]
+    if listed:
+        more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
+        raise ValueError(
+            f"The checkpoint {str(name)!r} does not fit its configuration. Other shape (checkpoint against model): "
+            f"{', '.join(listed[:3])}{more}. config.json belongs to another checkpoint or was changed."
+        )
+
+
 __all__ = [
     "LoadingSteps",
     "ModelBase",
@@ -232,6 +331,8 @@ __all__ = [
     "build_on_meta",
     "check_layer_counts",
     "check_parameter_count",
+    "check_shapes",
+    "check_values",
     "checkpoint_files",
     "loading_steps",
     "read_shapes",

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedConfig
 from transformers.utils import resolve_revision
 
 from ..bundled import TINY
+from .checkpoint_json import checked_settings
 
 BUNDLED_NAMES = {"tiny": TINY}
 
@@ -80,12 +82,18 @@ class CheckpointNameMixin:
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """As the class of transformers; the name may also be "tiny", or hold a revision: "org/name@v1"."""
+        """
+        As the class of transformers; the name may also be "tiny", or hold a revision: "org/name@v1".
+
+        Raises:
+            ValueError: If a file of settings is not one JSON object, or holds a value that cannot be used.
+        """
         name, revision = checkpoint_name(pretrained_model_name_or_path, kwargs.get("revision"))
         if revision is not None:
             kwargs["revision"] = revision
         parent: Any = super()
-        return parent.from_pretrained(name, *args, **kwargs)
+        with checked_settings(name, kwargs, processor=not issubclass(cls, PreTrainedConfig)):
+            return parent.from_pretrained(name, *args, **kwargs)
 
 
 __all__ = ["CheckpointNameMixin", "checkpoint_name", "commit_of", "one_commit"]

@@ -1,5 +1,6 @@
 """Configurations: `SoundClipConfig` (audio encoder and alignment) and `SoundLlavaConfig` (a LLaVA that has one)."""
 
+import math
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
@@ -108,15 +109,20 @@ class SoundClipConfig(CheckpointNameMixin, _PackagedConfig):
             )
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha={self.alpha}: must be in 0..1 (0 is projected, 1 is raw).")
-        if isinstance(self.token_budget, bool) or self.token_budget < 0:
-            raise ValueError(f"token_budget={self.token_budget}: must be an int >= 0, the number of patches to keep.")
+        if isinstance(self.token_budget, bool) or not 0 <= self.token_budget < 2**31:
+            raise ValueError(
+                f"token_budget={self.token_budget}: must be an int >= 0 and below 2**31, the number of patches to keep."
+            )
         for name in ("vision_hidden_size", "projector_hidden_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must be at least 1.")
         if not 0 <= self.projector_dropout < 1:
             raise ValueError(f"projector_dropout={self.projector_dropout}: must be in [0, 1).")
-        if self.temperature <= 0:
-            raise ValueError(f"temperature={self.temperature}: must be positive.")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature={self.temperature}: must be positive and finite.")
+        if not 0 <= self.initializer_range < math.inf:
+            raise ValueError(f"initializer_range={self.initializer_range}: must be finite and not negative.")
+        _check_feature_layer(self.vision_feature_layer, self.vision_config)
 
     @property
     def audio_embedding_dim(self) -> int:
@@ -193,6 +199,7 @@ class SoundLlavaConfig(CheckpointNameMixin, _PackagedConfig):
             self.tie_word_embeddings = True
         if self.llava_variant == "llava_next" and self.image_grid_pinpoints is None:
             self.image_grid_pinpoints = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
+        _check_feature_layer(self.vision_feature_layer, self.vision_config)
         width = self.sound_config.vision_hidden_size
         if width != self.vision_width:
             raise ValueError(
@@ -245,6 +252,16 @@ class SoundLlavaConfig(CheckpointNameMixin, _PackagedConfig):
         sound.pop("vision_hidden_size", None)
         sound.setdefault("vision_feature_layer", values.get("vision_feature_layer", -2))
         return cls(**{**values, "sound_config": sound, **kwargs})
+
+
+def _check_feature_layer(layers: int | list[int], vision_config: Any) -> None:
+    """Hidden states are counted from the embeddings, 0, to the last layer."""
+    count = getattr(vision_config, "num_hidden_layers", None)
+    for layer in [layers] if isinstance(layers, int) else layers:
+        if isinstance(count, int) and not -count - 1 <= layer <= count:
+            raise ValueError(
+                f"vision_feature_layer={layers}: the vision tower has {count} layers; must be in {-count - 1}..{count}."
+            )
 
 
 AutoConfig.register(SoundClipConfig.model_type, SoundClipConfig, exist_ok=True)

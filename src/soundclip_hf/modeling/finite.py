@@ -1,4 +1,4 @@
-"""Results that are NaN or infinite: the error for them, and where the first such number comes from."""
+"""Weights and results that are NaN or infinite: the error for them, and where the first such number comes from."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ _INPUTS = {"pixel_values": "the pixels of the picture", "input_features": "the f
 
 
 class NotFiniteError(ValueError):
-    """What a model computed is NaN or infinite; the message says what."""
+    """What a model holds or computed is NaN or infinite; the message says what."""
 
 
 def weight_that_is_not_finite(model: nn.Module) -> str | None:
@@ -21,6 +21,22 @@ def weight_that_is_not_finite(model: nn.Module) -> str | None:
             if values.is_floating_point() and not values.is_meta and not torch.isfinite(values).all():
                 return name
     return None
+
+
+def check_finite(tensors: Mapping[str, Tensor], name: Any) -> None:
+    """
+    Check what was read from a checkpoint; `name` is how messages call it.
+
+    Raises:
+        NotFiniteError: If a tensor holds NaN or Inf; the first one is named.
+    """
+    for key, values in sorted(tensors.items()):
+        if values.is_floating_point() and not values.is_meta and not torch.isfinite(values).all():
+            count = int((~torch.isfinite(values)).sum())
+            raise NotFiniteError(
+                f"{name}: {key} holds {count} values of {values.numel()} that are NaN or Inf. Get the file again, or "
+                "train the model again with a lower learning rate."
+            )
 
 
 def why_not_finite(inputs: Mapping[str, Any], bad_weight: str | None, dtype: torch.dtype) -> str:
@@ -43,4 +59,4 @@ def why_not_finite(inputs: Mapping[str, Any], bad_weight: str | None, dtype: tor
     return f"its numbers overflow in {str(dtype).removeprefix('torch.')}, though weights and inputs are finite"
 
 
-__all__ = ["NotFiniteError", "weight_that_is_not_finite", "why_not_finite"]
+__all__ = ["NotFiniteError", "check_finite", "weight_that_is_not_finite", "why_not_finite"]

@@ -14,6 +14,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 
 from ..losses import soundclip_loss
 from .audio_features import AudioFeaturesMixin
+from .checkpoint_json import checked_settings
 from .checkpoint_names import one_commit
 from .checkpoints.dual_encoder import DualEncoderLoadingMixin
 from .checkpoints.encoder import audio_encoder_config, load_audio_encoder
@@ -138,7 +139,8 @@ class SoundClipModel(AudioFeaturesMixin, SoundClipPreTrainedModel):
         audio_revision = one_commit(audio, audio_revision)
         vision_revision = one_commit(vision, vision_revision)
         audio_config = audio_encoder_config(audio, audio_revision)
-        vision_config = AutoConfig.from_pretrained(vision, revision=vision_revision or "main")
+        with checked_settings(vision, {"revision": vision_revision}):
+            vision_config = AutoConfig.from_pretrained(vision, revision=vision_revision or "main")
         tower_class: Any = SiglipVisionModel if vision_config.model_type in _SIGLIP else CLIPVisionModel
         tower = tower_class.from_pretrained(vision, revision=vision_revision or "main", dtype=dtype)
         encoder = load_audio_encoder(audio, audio_config, revision=audio_revision, dtype=tower.dtype)

@@ -12,6 +12,7 @@ from .checkpoint_names import CheckpointNameMixin
 from .checkpoints.pushing import ProcessorPushMixin
 from .configuration_soundclip import SoundClipConfig
 from .prompts.arguments import as_int, check_nested_arguments
+from .prompts.picture_settings import check_picture_settings
 from .slots.pairing import is_sound
 from .sound_inputs import sound_inputs
 
@@ -26,11 +27,15 @@ class SoundClipProcessor(ProcessorPushMixin, CheckpointNameMixin, ProcessorMixin
             That of the vision tower. Of LLaVA-1.6's only the base view is used: the whole image at the tower's size.
         feature_extractor:
             That of the audio encoder.
+
+    Raises:
+        ValueError: If a setting of the image processor cannot be used.
     """
 
     def __init__(self, image_processor: Any = None, feature_extractor: Any = None) -> None:
         if hasattr(image_processor, "image_grid_pinpoints"):
             image_processor = _base_view(image_processor)
+        check_picture_settings(image_processor)
         super().__init__(image_processor, feature_extractor)
 
     def __call__(

@@ -151,7 +151,7 @@ def _check(root: Path, form: Form, config: Any, shapes: Shapes) -> None:
         if not any(map(is_of_ears, shapes)):
             raise ValueError(f"{root}: its weights hold no audio encoder and no projector; save the model again")
         return
-    model = build_on_meta(SoundLlavaForConditionalGeneration, config)
+    model = build_on_meta(SoundLlavaForConditionalGeneration, config, str(root))
     expected = {key: tuple(value.shape) for key, value in adapter_tensors(model.model, config).items()}
     different = {key for key in expected.keys() | shapes.keys() if expected.get(key) != shapes.get(key)}
     if different:

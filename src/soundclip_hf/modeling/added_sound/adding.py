@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, PreTrainedConfig, PreTrainedModel
 
+from ..checkpoint_json import checked_settings
 from ..checkpoint_names import checkpoint_name, one_commit
 from ..checkpoints.loading import overridden
 from ..configuration_soundclip import Alignment
@@ -137,9 +138,10 @@ def _load(name: str | os.PathLike, processor: Any, hub: dict[str, Any], keywords
     name, revision = checkpoint_name(name, keywords.pop("revision", None))
     revision = one_commit(name, revision, hub)
     keywords |= {} if revision is None else {"revision": revision}
-    place = {key: keywords[key] for key in ("revision", "subfolder") if key in keywords}
-    check_model_type(AutoConfig.from_pretrained(name, **place, **hub), str(name))
-    processor = processor or AutoProcessor.from_pretrained(name, **place, **hub)
+    place: dict[str, Any] = {key: keywords[key] for key in ("revision", "subfolder") if key in keywords}
+    with checked_settings(name, {**place, **hub}, processor=processor is None):
+        check_model_type(AutoConfig.from_pretrained(name, **place, **hub), str(name))
+        processor = processor or AutoProcessor.from_pretrained(name, **place, **hub)
     return AutoModelForImageTextToText.from_pretrained(name, **{"dtype": "auto", **keywords}), processor
 
 

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from ..audio_encoders.float32_module import Float32Module
 from ..audio_encoders.modeling_base import AudioEncoderPreTrainedModel
+from ..checkpoint_json import checked_settings
 from ..checkpoint_names import checkpoint_name, one_commit
 from ..checkpoints.adapter_parts import (
     ADAPTER_NAME,
@@ -156,7 +157,8 @@ def _of_repository(
     name: str, tower: VisionTower, alignment: Alignment | None, revision: str | None, hub: dict[str, Any]
 ) -> Ears:
     place = {} if revision is None else {"revision": revision}
-    config: Any = AutoConfig.from_pretrained(name, **place, **hub)
+    with checked_settings(name, {**place, **hub}):
+        config: Any = AutoConfig.from_pretrained(name, **place, **hub)
     if isinstance(config, SoundLlavaConfig):
         adapter = LoadRequest(name, hub, place, {}).find(ADAPTER_NAME)
         if adapter is not None:

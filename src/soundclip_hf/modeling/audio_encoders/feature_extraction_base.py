@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,6 +105,49 @@ def stack_windows(
     return features, mask
 
 
+# The smallest and the largest value of settings that set how much memory is taken, or how much time.
+_COUNTS = {
+    "sampling_rate": (1, 6_144_000),
+    "mel_sampling_rate": (1, 6_144_000),
+    "feature_size": (1, 4096),
+    "n_fft": (2, 2**15),
+    "fft_window_size": (2, 2**15),
+    "win_length": (2, 2**20),
+    "hop_length": (1, 2**20),
+    "num_frames": (1, 2**20),
+    "num_clips": (1, 1000),
+    "chunk_length": (1, 3600),
+}
+_SECONDS = {"max_length_s", "clip_length_s"}
+_LONGEST = 3600
+_NUMBERS = {"padding_value", "dither", "frequency_min", "frequency_max", "mean", "std"}
+
+
+def check_settings(settings: Mapping[str, Any], name: str) -> None:
+    """
+    Check the values of a feature extractor, as they lie in a file.
+
+    Args:
+        settings: Names unknown here are allowed.
+        name: The feature extractor's class, for the messages.
+
+    Raises:
+        ValueError: If a value is of another type, NaN or infinite, or out of any useful range.
+    """
+    for key, value in settings.items():
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if number and not math.isfinite(value):
+            raise ValueError(f"{name}: {key}={value}: must be a finite number.")
+        if key in _COUNTS:
+            least, most = _COUNTS[key]
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+                raise ValueError(f"{name}: {key}={value!r}: must be an int in {least}..{most}.")
+        elif key in _SECONDS and not (number and 0 < value <= _LONGEST):
+            raise ValueError(f"{name}: {key}={value!r}: must be a number of seconds, above 0 and up to {_LONGEST}.")
+        elif key in _NUMBERS and (not number or (key == "std" and value <= 0)):
+            raise ValueError(f"{name}: {key}={value!r}: must be a {'positive ' if key == 'std' else ''}number.")
+
+
 class SoundFeatureExtractorMixin(CheckpointNameMixin):
     """
     The interface of every feature extractor: mono sounds in, windows of features out. A subclass has `shortest` and
@@ -115,6 +158,19 @@ class SoundFeatureExtractorMixin(CheckpointNameMixin):
     """
 
     sampling_rate: int
+
+    @classmethod
+    def from_dict(cls, feature_extractor_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """
+        As in transformers.
+
+        Raises:
+            ValueError: If a value is of another type, not finite, or so large that it would take gigabytes.
+        """
+        changed = {key: value for key, value in kwargs.items() if key in feature_extractor_dict}
+        check_settings({**feature_extractor_dict, **changed}, cls.__name__)
+        parent: Any = super()
+        return parent.from_dict(feature_extractor_dict, **kwargs)
 
     @property
     def shortest(self) -> int:
@@ -189,4 +245,4 @@ def _as_list(raw_speech: Any) -> list[Any]:
     return [np.asarray(raw_speech, dtype=np.float32 if not len(raw_speech) else None)]
 
 
-__all__ = ["SoundFeatureExtractorMixin", "check_sounds", "split_windows", "stack_windows"]
+__all__ = ["SoundFeatureExtractorMixin", "check_settings", "check_sounds", "split_windows", "stack_windows"]

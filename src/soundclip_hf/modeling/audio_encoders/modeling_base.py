@@ -17,12 +17,15 @@ from ..checkpoint_files import (
     SteppedLoadingMixin,
     check_layer_counts,
     check_parameter_count,
+    check_shapes,
+    check_values,
     checkpoint_files,
     loading_steps,
     read_shapes,
     with_variant,
 )
 from ..checkpoint_names import checkpoint_name, one_commit
+from ..finite import check_finite
 
 _FILE_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "proxies", "revision", "subfolder")
 
@@ -56,8 +59,8 @@ class AudioEncoderPreTrainedModel(SteppedLoadingMixin, PreTrainedModel):
 
         Raises:
             OSError: If the repository or folder has no safetensors file.
-            ValueError: If the checkpoint lacks weights of this class, or its configuration describes a much larger
-                model than its files hold.
+            ValueError: If the checkpoint lacks weights of this class or holds others' shapes, NaN or Inf, or its
+                configuration describes a much larger model than its files hold.
         """
         steps: Any = nullcontext()
         if pretrained_model_name_or_path is not None:
@@ -70,16 +73,21 @@ class AudioEncoderPreTrainedModel(SteppedLoadingMixin, PreTrainedModel):
             steps = cls._checked(pretrained_model_name_or_path, kwargs)
             kwargs["use_safetensors"] = True
         wants_info = kwargs.pop("output_loading_info", False)
-        kwargs["output_loading_info"] = True
+        allowed = kwargs.pop("ignore_mismatched_sizes", False)
+        kwargs |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
         with steps:
             loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model, info = loaded
+        if not allowed:
+            check_shapes(info["mismatched_keys"], pretrained_model_name_or_path)
         missing = sorted(key for key in info["missing_keys"] if key.rpartition(".")[2] not in cls._may_be_fresh)
         if missing and pretrained_model_name_or_path is not None:
             raise ValueError(
                 f"{pretrained_model_name_or_path} lacks {len(missing)} weights of {cls.__name__} (first: "
                 f"{missing[0]}), which would be random: it is a checkpoint of another encoder or of another shape."
             )
+        if pretrained_model_name_or_path is not None:
+            check_finite(dict(model.named_parameters()), pretrained_model_name_or_path)
         return (model, info) if wants_info else model
 
     @classmethod
@@ -104,12 +112,13 @@ class AudioEncoderPreTrainedModel(SteppedLoadingMixin, PreTrainedModel):
                 "model again with save_pretrained."
             )
         shapes = read_shapes(files)
+        check_values(config, str(name))
         check_layer_counts(config, len(shapes), str(name))
 
         def check(model: nn.Module) -> None:
             check_parameter_count(dict(model.named_parameters()), shapes, str(name))
 
-        return loading_steps(LoadingSteps(check))
+        return loading_steps(LoadingSteps(check, name=str(name)))
 
     def train(self, mode: bool = True) -> "AudioEncoderPreTrainedModel":
         """As in torch, but a frozen encoder stays in eval mode: its dropout would only add noise to training."""

@@ -7,15 +7,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors.torch import save_file
 from transformers import PreTrainedConfig
 from transformers.quantizers import AutoQuantizationConfig
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from ...files import replacing, write_text
-from ..checkpoint_files import LoadingSteps, checkpoint_files, read_shapes
+from ..checkpoint_files import LoadingSteps, checkpoint_files, read_shapes, with_variant
 from ..checkpoint_names import commit_of
 from ..configuration_soundclip import SoundLlavaConfig
+from .adapter_file import write_adapter_file
 from .adapter_parts import (
     ADAPTER_NAME,
     EARS,
@@ -37,6 +37,7 @@ from .base_sample import Sample, is_unchanged, take_sample
 from .ears_filling import EarsFilling
 from .fingerprint import fingerprint
 from .loading import LoadRequest, StrictLoadingMixin
+from .partial_checkpoint import no_weights
 from .peft_adapter import find_peft_adapter, load_peft_adapter, save_peft_adapter
 from .peft_layers import peft_layers, plain_names
 from .pushing import ModelPushMixin, take_push_options
@@ -52,6 +53,7 @@ NOT_QUANTIZED = ["lm_head", *_SPARED, *(f"model.{part}" for part in _SPARED)]
 # Of a base that was stored quantised, what its own list cannot name.
 _EARS_NOT_QUANTIZED = ["lm_head", *EARS, *(f"model.{part}" for part in EARS)]
 
+_WHOLE = (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)
 _PREFIXES = tuple(f"{part}." for part in EARS)
 
 logger = logging.getLogger("transformers.soundclip_hf.adapter")
@@ -121,7 +123,7 @@ class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
         if getattr(config, "quantization_config", None) is not None and not any(map(is_of_ears, base.shapes)):
             config.quantization_config = _spare(config.quantization_config, _EARS_NOT_QUANTIZED).to_dict()
         filling = EarsFilling(encoder, adapter)
-        steps = LoadingSteps(lambda model: check_parameters(model, config, fillings), filling)
+        steps = LoadingSteps(lambda model: check_parameters(model, config, fillings), filling, str(request.name))
         model, info = cls._load_stock(source, model_args, steps, config=config, **keywords)
         info["missing_keys"] |= filling.filled
         loaded_own = _check_base_keys(filling.own, info, source)
@@ -252,7 +254,7 @@ class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
             own = {key: state_dict.get(prefix + names[key], tensor) for key, tensor in own.items()}
         tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in own.items()}
         with replacing(folder / ADAPTER_NAME) as partial:
-            save_file(tensors, partial, metadata={"format": "pt"})
+            write_adapter_file(tensors, partial)
             config.save_pretrained(folder)
         if with_index:
             # `Trainer` resumes from model.safetensors or from such an index. Without "metadata", other loaders refuse
@@ -311,7 +313,10 @@ def _fillings(
     variant = request.keywords.get("variant")
     adapter = None
     if adapter_file is None:
-        shapes = read_shapes(checkpoint_files(source, variant, **request.hub, **request.place))
+        files = checkpoint_files(source, variant, **request.hub, **request.place)
+        if not files and not request.hub.get("force_download"):
+            raise no_weights(source, ADAPTER_NAME, *(with_variant(file, variant) for file in _WHOLE))
+        shapes = read_shapes(files)
         whole = any(map(is_of_ears, shapes))
         base = Filling(source, shapes, lambda key: whole or not is_of_ears(key))
     else:

@@ -6,14 +6,13 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedConfig
 
 from ..checkpoint_files import Shapes, checkpoint_files, read_shapes
 from ..checkpoint_names import commit_of, one_commit
 from ..configuration_soundclip import SoundLlavaConfig
+from .adapter_file import read_adapter_file
 from .fingerprint import differences, fingerprint
 from .loading import LoadRequest, overridden
 from .peft_layers import plain_names
@@ -159,12 +158,10 @@ def load_adapter(backbone: Any, config: SoundLlavaConfig, file: str, name: str, 
         filled: The keys of the file that `backbone` has already.
 
     Raises:
-        ValueError: If a key is missing, unexpected or of another shape, or the adapter is of another vision tower.
+        ValueError: If the file was damaged or holds NaN or Inf, if a key is missing, unexpected or of another shape, or
+            the adapter is of another vision tower.
     """
-    try:
-        tensors = load_file(file)
-    except SafetensorError as error:
-        raise ValueError(f"{file} is not a readable safetensors file: {error}") from error
+    tensors = read_adapter_file(file)
     expected = adapter_tensors(backbone, config)
     missing, unexpected = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
     reshaped = [

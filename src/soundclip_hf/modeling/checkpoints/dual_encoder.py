@@ -76,7 +76,7 @@ class DualEncoderLoadingMixin(StrictLoadingMixin, ModelPushMixin):
             files = checkpoint_files(request.name, request.keywords.get("variant"), **request.hub, **request.place)
             fillings = [Filling(str(request.name), read_shapes(files), lambda key: True)]
             check_layers(config, str(request.name), fillings)
-            steps = LoadingSteps(lambda model: check_parameters(model, config, fillings))
+            steps = LoadingSteps(lambda model: check_parameters(model, config, fillings), name=str(request.name))
             keywords = {**request.keywords, **request.hub, **request.place, "use_safetensors": True}
             model, info = cls._load_stock(request.name, model_args, steps, config=config, **keywords)
             _check_keys(info, str(request.name), may_miss=set())
@@ -105,7 +105,8 @@ class DualEncoderLoadingMixin(StrictLoadingMixin, ModelPushMixin):
         variant = request.keywords.get("variant")
         if adapter is None:
             source, fresh = str(request.name), _FROM_CONFIG
-            tensors = read_modules(source, ("vision_tower", *EARS), variant=variant, **request.hub, **request.place)
+            wanted = ("vision_tower", *EARS)
+            tensors = read_modules(source, wanted, variant=variant, other=ADAPTER_NAME, **request.hub, **request.place)
         else:
             source, fresh = check_names_base(llava, request.name), None
             tensors = read_modules(source, ("vision_tower",), llava.base_model_revision, variant=variant, **request.hub)
@@ -119,7 +120,7 @@ class DualEncoderLoadingMixin(StrictLoadingMixin, ModelPushMixin):
         fillings = [filling for filling in (base, encoder, ears) if filling]
         check_layers(own, str(request.name), fillings)
         filling = EarsFilling(encoder, ears)
-        steps = LoadingSteps(lambda model: check_parameters(model, own, fillings), filling)
+        steps = LoadingSteps(lambda model: check_parameters(model, own, fillings), filling, str(request.name))
         # Other shapes are an error of ours, which names the checkpoint.
         keywords = {**request.keywords, "ignore_mismatched_sizes": True}
         model, info = cls._load_stock(None, model_args, steps, config=own, state_dict=tensors, **keywords)

@@ -11,6 +11,7 @@ from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_M
 from ..audio_encoders.modeling_base import AudioEncoderPreTrainedModel
 from ..audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
 from ..audio_encoders.whisperclip.feature_extraction_whisperclip import WhisperClipFeatureExtractor
+from ..checkpoint_json import checked_settings
 from ..checkpoint_names import checkpoint_name, one_commit
 
 
@@ -32,7 +33,8 @@ def audio_encoder_config(name: str | os.PathLike, revision: str | None = None, *
         NotAnAudioEncoderError: If it holds another model.
     """
     name, revision = checkpoint_name(name, revision)
-    config: Any = AutoConfig.from_pretrained(name, revision=revision or "main", **hub)
+    with checked_settings(name, {**hub, "revision": revision}):
+        config: Any = AutoConfig.from_pretrained(name, revision=revision or "main", **hub)
     if config.model_type == "whisper":
         return WhisperClipConfig.from_whisper_config(config)
     model_class = MODEL_MAPPING.get(type(config), None)

@@ -7,6 +7,7 @@ from transformers import AutoConfig, AutoProcessor, LlavaNextProcessor, LlavaPro
 from transformers import WhisperFeatureExtractor as StockWhisperFeatureExtractor
 
 from ..audio_encoders.whisperclip.feature_extraction_whisperclip import WhisperClipFeatureExtractor
+from ..checkpoint_json import checked_settings
 from ..checkpoint_names import checkpoint_name, one_commit
 from ..configuration_soundclip import SoundClipConfig
 from ..vision_tower import has_class_token
@@ -34,7 +35,8 @@ def parts_of_llava(
         config = _config(llava, revision)
         if config is not None and config.model_type not in ("llava", "llava_next"):
             raise ValueError(f"{llava}: model_type={config.model_type!r}; sound goes with 'llava' and 'llava_next'.")
-        base = AutoProcessor.from_pretrained(llava, revision=revision or "main")
+        with checked_settings(llava, {"revision": revision}, processor=True):
+            base = AutoProcessor.from_pretrained(llava, revision=revision or "main")
     if not isinstance(base, (LlavaProcessor, LlavaNextProcessor)):
         raise ValueError(f"{type(base).__name__}: sound goes with LlavaProcessor and LlavaNextProcessor.")
     vision = getattr(config, "vision_config", None)
@@ -91,7 +93,8 @@ def fitting_extractor(feature_extractor: Any, audio_config: Any, revision: str |
 def _config(llava: str | os.PathLike, revision: str | None) -> Any:
     if os.path.isdir(llava) and not os.path.exists(os.path.join(llava, "config.json")):
         return None
-    return AutoConfig.from_pretrained(llava, revision=revision or "main")
+    with checked_settings(llava, {"revision": revision}):
+        return AutoConfig.from_pretrained(llava, revision=revision or "main")
 
 
 def _check_extractor(extractor: Any, audio_config: Any) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.utils import cached_file
 
-from ..checkpoint_files import LoadingSteps, ModelBase, SteppedLoadingMixin, loading_steps
+from ..checkpoint_files import LoadingSteps, ModelBase, SteppedLoadingMixin, check_shapes, loading_steps
+from ..checkpoint_json import checked_settings
 from ..checkpoint_names import checkpoint_name, one_commit
 
 # How a file is fetched, and where in a repository it lies.
@@ -87,7 +88,9 @@ class LoadRequest:
         """The configuration: the given one, or read from the given place or from the repository."""
         if isinstance(config, PreTrainedConfig):
             return config
-        return AutoConfig.from_pretrained(self.name if config is None else config, **self.hub, **self.place)
+        name = self.name if config is None else config
+        with checked_settings(name, {**self.hub, **self.place}):
+            return AutoConfig.from_pretrained(name, **self.hub, **self.place)
 
     def take(self, *names: str) -> dict[str, Any]:
         """Remove some of the keywords; returns those that were given."""
@@ -198,9 +201,21 @@ class StrictLoadingMixin(SteppedLoadingMixin):
     def _load_stock(
         cls, name: str | os.PathLike | None, model_args: tuple[Any, ...], steps: LoadingSteps, **keywords: Any
     ) -> tuple[Any, dict[str, Any]]:
-        """Load as transformers does, without its report: the subclasses check and report what was loaded."""
+        """
+        Load as transformers does, without its report: the subclasses check and report what was loaded.
+
+        Raises:
+            ValueError: If a tensor of the checkpoint has another shape than the model's, unless
+                `ignore_mismatched_sizes` allows it; both shapes are named.
+        """
+        allowed = keywords.pop("ignore_mismatched_sizes", False)
         with quiet_loading_report(), loading_steps(steps):
-            return super().from_pretrained(name, *model_args, output_loading_info=True, **keywords)
+            model, info = super().from_pretrained(
+                name, *model_args, output_loading_info=True, ignore_mismatched_sizes=True, **keywords
+            )
+        if not allowed:
+            check_shapes(info["mismatched_keys"], name)
+        return model, info
 
 
 __all__ = ["HUB_ARGUMENTS", "LoadRequest", "ModelBase", "StrictLoadingMixin", "overridden", "quiet_loading_report"]

@@ -16,6 +16,7 @@ def read_modules(
     modules: Sequence[str],
     revision: str | None = None,
     variant: str | None = None,
+    other: str | None = None,
     **hub: Any,
 ) -> dict[str, Tensor]:
     """
@@ -27,6 +28,7 @@ def read_modules(
             LLaVA checkpoints) or in `model.` (transformers 5).
         revision: Branch, tag or commit.
         variant: Of the files' names, such as "fp16" for `model.fp16.safetensors`.
+        other: A file that the caller would have taken in place of a checkpoint, for the message.
         **hub: `token`, `cache_dir`, … of `cached_file`.
 
     Returns:
@@ -48,10 +50,7 @@ def read_modules(
         return _read(single, None, modules)
     index = fetch(parts, False)
     if index is None:
-        raise OSError(
-            f"{str(name)!r} has neither {whole} nor {parts}: only safetensors "
-            "checkpoints are read; save the model again with save_pretrained."
-        )
+        raise no_weights(name, *([] if other is None else [other]), whole, parts)
     weight_map = read_weight_map(index)
     files: dict[str, set[str]] = {}
     for key, shard in weight_map.items():
@@ -61,6 +60,14 @@ def read_modules(
     for shard, keys in sorted(files.items()):
         tensors |= _read(str(fetch(shard, True)), keys, modules)
     return tensors
+
+
+def no_weights(name: str | os.PathLike, *files: str) -> OSError:
+    """The error for a repository or folder that has none of `files`."""
+    return OSError(
+        f"{str(name)!r} has neither {' nor '.join(files)}: only safetensors files are read. Get the file that is "
+        "missing, or save the model again with save_pretrained."
+    )
 
 
 def _within(key: str, modules: Sequence[str]) -> bool:
@@ -78,4 +85,4 @@ def _read(path: str, expected: set[str] | None, modules: Sequence[str]) -> dict[
         raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
 
 
-__all__ = ["read_modules"]
+__all__ = ["no_weights", "read_modules"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from ..checkpoint_files import Shapes, build_on_meta, check_layer_counts, check_parameter_count
+from ..checkpoint_files import Shapes, build_on_meta, check_layer_counts, check_parameter_count, check_values
 
 # An int32 of the most tightly packed quantised checkpoints (2 bits) holds so many values.
 _MOST_PACKED = 16
@@ -35,18 +35,21 @@ def check_sizes(model_class: Any, config: Any, name: str, fillings: Sequence[Fil
     Check the number of layers, and that of the parameters of a model that is built for it on the meta device.
 
     Raises:
-        ValueError: If the configuration has far more layers than the files have tensors, or far more parameters.
+        ValueError: If the configuration holds a value that no model can have, far more layers than the files have
+            tensors, or far more parameters.
     """
     check_layers(config, name, fillings)
     if any(filling.shapes for filling in fillings):
-        check_parameters(build_on_meta(model_class, config), config, fillings)
+        check_parameters(build_on_meta(model_class, config, name), config, fillings)
 
 
 def check_layers(config: Any, name: str, fillings: Sequence[Filling]) -> None:
     """
     Raises:
-        ValueError: If the configuration has far more layers than the files have tensors.
+        ValueError: If the configuration holds a value that no model can have, or far more layers than the files have
+            tensors.
     """
+    check_values(config, name)
     tensors = sum(len(filling.shapes) for filling in fillings)
     if tensors:
         check_layer_counts(config, tensors, name)

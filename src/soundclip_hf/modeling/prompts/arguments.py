@@ -10,6 +10,8 @@ from transformers.image_utils import make_flat_list_of_images
 from transformers.processing_utils import AudioKwargs, ImagesKwargs, ProcessingKwargs, TextKwargs, VideosKwargs
 
 from ..configuration_soundclip import BudgetScope, PatchMode, SelectStrategy
+from ..slots.geometry import view_size
+from .picture_settings import check_picture_settings
 
 _CHOICES: dict[str, Sequence[str]] = {
     "llava_variant": ("llava", "llava_next"),
@@ -45,8 +47,9 @@ def as_int(name: str, value: Any, smallest: int) -> int:
         ValueError: If `value` is not such an int, or is below `smallest`.
     """
     plain = value.tolist() if hasattr(value, "tolist") else value
-    if isinstance(plain, bool) or not isinstance(plain, int) or plain < smallest:
-        raise ValueError(f"{name}={value!r}: must be an int >= {smallest}.")
+    if isinstance(plain, bool) or not isinstance(plain, int) or not smallest <= plain < 2**31:
+        bound = "" if isinstance(plain, bool) or not isinstance(plain, int) or plain < smallest else " and below 2**31"
+        raise ValueError(f"{name}={value!r}: must be an int >= {smallest}{bound}.")
     return plain
 
 
@@ -59,7 +62,12 @@ def check_fields(processor: Any) -> None:
     """
     for name in _CHOICES:
         check_choice(name, getattr(processor, name))
+    check_picture_settings(processor.image_processor)
     processor.patch_size = as_int("patch_size", processor.patch_size, 1)
+    if processor.patch_size > (side := view_size(processor.image_processor)):
+        raise ValueError(
+            f"patch_size={processor.patch_size}: pictures are {side} pixels wide; a patch is a part of one."
+        )
     processor.sound_top_k = as_int("sound_top_k", processor.sound_top_k, 0)
     additional = processor.num_additional_image_tokens
     without_class_token = additional == 0 and processor.vision_feature_select_strategy == "full"
