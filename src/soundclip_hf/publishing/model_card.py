@@ -81,17 +81,17 @@ def model_card(
         repo=repo,
         revision=None if revision == "main" else revision,
         form=folder.form,
-        parts=parts,
+        parts=[replace(part, license=None if part.license is None else inline(part.license)) for part in parts],
         encoder=sound.audio_config.model_type,
         sound=sound,
         projector_parameters=_count(folder, "audio_projection."),
         size=_size(sum(path.stat().st_size for path in [*folder.weights.values(), *folder.peft.values()])),
-        recipe={key: recipe[key] for key in _TRAINING if recipe.get(key) not in (None, False, -1)},
+        recipe={key: inline(recipe[key]) for key in _TRAINING if recipe.get(key) not in (None, False, -1)},
         has_curve="curve.png" in folder.others,
         lora=_lora(folder),
         results=[_table(file, result) for file, result in results.items()],
-        license_name=license_name,
-        restricted=restricted or {},
+        license_name=None if license_name is None else inline(license_name),
+        restricted={name: inline(terms) for name, terms in (restricted or {}).items()},
         version=version("soundclip-hf"),
     )
     text = str(card).rstrip() + "\n"
@@ -105,6 +105,14 @@ def is_generated(text: str) -> bool:
         return True
     mark = _MARK.search(text)
     return mark is not None and _digest(text[: mark.start()]) == mark[1]
+
+
+def inline(value: Any) -> str:
+    """Text of others inside a line of the card: one line, in which nothing is markup, a link or the end of a cell."""
+    text = " ".join(str(value).split())
+    for mark, shown in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;"), ("`", "'"), ("[", "&#91;")):
+        text = text.replace(mark, shown)
+    return text
 
 
 def _digest(text: str) -> str:
@@ -156,9 +164,9 @@ def _table(file: str, result: EvalResult) -> dict[str, Any]:
     for name, value in result.numbers().items():
         pair = result.interval(name)
         interval = f"{_number(pair[0])} – {_number(pair[1])}" if pair else ""
-        rows.append({"name": name, "value": _number(value), "interval": interval})
-    about = {"file": file, "task": result.task, "dataset": result.dataset, "n": result.n, "seed": result.seed}
-    return {**about, "created": result.created, "rows": rows}
+        rows.append({"name": inline(name), "value": _number(value), "interval": interval})
+    about = {"file": file, "task": inline(result.task), "dataset": inline(result.dataset)}
+    return {**about, "n": result.n, "seed": result.seed, "created": inline(result.created or ""), "rows": rows}
 
 
 def _size(count: int) -> str:

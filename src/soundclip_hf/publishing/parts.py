@@ -70,9 +70,15 @@ def find_parts(config: dict[str, Any], api: "HfApi", *, needed: bool) -> tuple[l
         with explained(name, revision, kind="model"):
             info = api.model_info(name, revision=revision)
         card = info.card_data
-        parts.append(Part(role, name, info.sha, None if card is None else card.get("license")))
+        parts.append(Part(role, name, info.sha, None if card is None else _license(card.get("license"))))
         changed |= {name_field: name, revision_field: info.sha}
     return parts, changed
+
+
+def _license(stated: Any) -> str | None:
+    """What a card states, which is YAML of others: a name, a list of names, or anything else."""
+    names = stated if isinstance(stated, list) else [stated]
+    return ", ".join(" ".join(str(name).split()) for name in names if name is not None) or None
 
 
 def non_commercial(config: Any, parts: Sequence[Part]) -> dict[str, str]:
