@@ -64,10 +64,10 @@ def test_vectors_that_are_nan_are_errors(soundclip, spoiled, tmp_path, part, mod
 
 
 def test_pixels_that_are_infinite_cost_their_item_alone(describe, files, tmp_path):
-    """A processor that divides by zero makes them; a sound without a picture is answered all the same."""
+    """A processor that divides by next to nothing makes them; a sound without a picture is answered all the same."""
     folder = shutil.copytree(TINY, tmp_path / "model")
     settings = json.loads((folder / "processor_config.json").read_text())
-    settings["image_processor"]["image_std"] = [0.0, 0.0, 0.0]
+    settings["image_processor"]["image_std"] = [1e-50, 1e-50, 1e-50]
     (folder / "processor_config.json").write_text(json.dumps(settings))
     manifest = tmp_path / "m.jsonl"
     rows = [{"id": "picture", "image": str(files / "picture.png")}, {"id": "sound", "audio": str(files / "tone.wav")}]

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 from hub_repositories import Blob, Commit, Hub, RefusedError
-from hub_xet import from_store
+from hub_xet import copy_store, find_file, from_store
 
 FRONT = re.compile(r"\A---\n(.*?)\n---", re.DOTALL)
 ENTRIES_PER_PAGE = 100
@@ -171,7 +171,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif what in ("xet-write-token", "xet-read-token"):
             if hub.xet is None:
                 raise RefusedError(404, "EntryNotFound", "no Xet here")
-            grant = {"casUrl": f"local://{hub.xet}", "accessToken": "xet", "exp": 2**32 - 1}
+            # A client that reads gets a store of its own, since others may hold a lock on ours.
+            place = hub.xet if "write" in what else copy_store(hub.xet, hub.xet.with_name(f"read-{next(hub.counter)}"))
+            grant = {"casUrl": f"local://{place}", "accessToken": "xet", "exp": 2**32 - 1}
             names = {"casUrl": "Cas-Url", "accessToken": "Access-Token", "exp": "Token-Expiration"}
             self.send(grant, {f"X-Xet-{names[name]}": str(value) for name, value in grant.items()})
         elif what == "commit":
@@ -347,6 +349,10 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"X-Repo-Commit": sha, "ETag": f'"{blob.etag}"', "Accept-Ranges": "bytes"}
         if blob.large:
             headers |= {"X-Linked-Etag": f'"{blob.etag}"', "X-Linked-Size": str(blob.size)}
+            if self.hub.xet is not None and (stored := find_file(self.hub.xet, blob.etag)) is not None:
+                kind = "datasets" if key.startswith("datasets/") else "models"
+                route = f"{self.hub.url}/api/{kind}/{key.removeprefix('datasets/')}/xet-read-token/{sha}"
+                headers |= {"X-Xet-Hash": stored[0], "X-Xet-Refresh-Route": route}
         data, asked = blob.read(), re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
         if asked is None:
             return self.send(data, headers)

@@ -26,26 +26,37 @@ def from_store(store: Path, sha256: str) -> bytes:
     import hf_xet
 
     with tempfile.TemporaryDirectory() as folder:
-        # The client holds a lock on the store; a copy of the index beside links to the rest has none.
-        copy = Path(folder) / "store"
-        for path in store.rglob("*"):
-            below = path.relative_to(store)
-            if path.is_dir() or path.name.startswith(".") or path.suffix == ".tmp":
-                continue
-            (copy / below).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy / below)
-        for shard in copy.rglob("*.mdb"):
-            for file_hash, size, digest in _files(shard.read_bytes()):
-                if digest != sha256:
-                    continue
-                target = Path(folder) / "file"
-                session = hf_xet.XetSession()
-                with session.new_file_download_group(endpoint=f"local://{copy}") as group:
-                    group.start_download_file(hf_xet.XetFileInfo(file_hash, size), str(target))
-                content = target.read_bytes()
-                if hashlib.sha256(content).hexdigest() == sha256:
-                    return content
+        copy = copy_store(store, Path(folder) / "store")
+        found = find_file(copy, sha256)
+        if found is not None:
+            target = Path(folder) / "file"
+            session = hf_xet.XetSession()
+            with session.new_file_download_group(endpoint=f"local://{copy}") as group:
+                group.start_download_file(hf_xet.XetFileInfo(*found), str(target))
+            content = target.read_bytes()
+            if hashlib.sha256(content).hexdigest() == sha256:
+                return content
     raise KeyError(f"{sha256} is not in {store}")
+
+
+def copy_store(store: Path, copy: Path) -> Path:
+    """A copy that a client may open: whoever has opened a store holds a lock on it."""
+    for path in store.rglob("*"):
+        below = path.relative_to(store)
+        if path.is_dir() or path.name.startswith(".") or path.suffix == ".tmp":
+            continue
+        (copy / below).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy / below)
+    return copy
+
+
+def find_file(store: Path, sha256: str) -> tuple[str, int] | None:
+    """(Xet's hash, size) of a file by the SHA-256 of its content; None if it is not in the store."""
+    for shard in store.rglob("*.mdb"):
+        for file_hash, size, digest in _files(shard.read_bytes()):
+            if digest == sha256:
+                return file_hash, size
+    return None
 
 
 def _files(shard: bytes) -> Iterator[tuple[str, int, str]]:
@@ -67,4 +78,4 @@ def _hex(raw: bytes) -> str:
     return "".join(f"{number:016x}" for number in struct.unpack("<4Q", raw))
 
 
-__all__ = ["from_store"]
+__all__ = ["copy_store", "find_file", "from_store"]
