@@ -53,6 +53,14 @@ def _from_pretrained(model_class: Any, name: str) -> Callable[[], Any]:
     return lambda: model_class.from_pretrained(name)
 
 
+def _second_adapter(name: str) -> Any:
+    """One more adapter for a model that is loaded, which stays as it is where that fails."""
+    model = SoundLlava.from_pretrained("full")
+    model.config.base_model_name_or_path = "base"
+    model.load_sound_adapter(name, "second")
+    return model
+
+
 LOADS = {
     "llava adapter": Load(_from_pretrained(SoundLlava, "adapter"), "adapter", "adapter", "audio_projection"),
     "llava adapter, base": Load(_from_pretrained(SoundLlava, "adapter"), "adapter", "base", "vision_tower", False),
@@ -64,6 +72,7 @@ LOADS = {
     "clip full": Load(_from_pretrained(SoundClipModel, "full"), "full", "full", "vision_tower"),
     "clip own": Load(_from_pretrained(SoundClipModel, "dual"), "dual", "dual", "vision_tower"),
     "encoder": Load(_from_pretrained(WhisperClipModel, "encoder"), "encoder", "encoder", "encoder"),
+    "second adapter": Load(lambda: _second_adapter("adapter"), "adapter", "adapter", "audio_projection"),
     "added adapter": Load(lambda: add_sound("base", "adapter"), "adapter", "adapter", "audio_projection"),
     "added encoder": Load(lambda: add_sound("base", "encoder"), "encoder", "encoder", "encoder"),
 }

@@ -98,7 +98,7 @@ def read_sound_adapter(base: Any, name: str, request: LoadRequest, loaded: Loade
 
     adapter = SoundAdapter(name, source, extract_commit_hash(file, None), fields=fields, placement=Placement.of(base))
     # Every value comes from the file, which load_adapter makes sure of.
-    adapter.audio_projection = build_on_meta(AlignmentProjector, config.sound_config).to_empty(device="cpu")
+    adapter.audio_projection = build_on_meta(AlignmentProjector, config.sound_config, source).to_empty(device="cpu")
     adapter.audio_tower = tower if is_shared else _new_tower(base, config, request)
     if has_own_encoder:
         settle_dtypes(adapter, base.dtype)

@@ -8,6 +8,7 @@ from typing import Any
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from ..finite import check_finite
 from .adapter_parts import backbone_of, settled_dtypes
 from .sizes import Filling
 
@@ -101,7 +102,9 @@ def _read(places: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
         for key, (path, stored) in places.items():
             if path not in files:
                 files[path] = stack.enter_context(safe_open(path, framework="pt"))
-            yield key, files[path].get_tensor(stored)
+            tensor = files[path].get_tensor(stored)
+            check_finite({stored: tensor}, path)
+            yield key, tensor
 
 
 def _device(device_map: Mapping[str, Any] | None, key: str) -> Any:

@@ -10,13 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ...files import replacing
 from ..checkpoint_files import read_shapes
 from ..configuration_soundclip import SoundLlavaConfig
+from .adapter_file import read_adapter_file, write_adapter_file
 from .adapter_parts import EARS, named
 from .loading import LoadRequest
 from .peft_layers import peft_layers
@@ -75,7 +74,7 @@ def save_peft_adapter(
     place.mkdir(exist_ok=True)
     config.save_pretrained(place)
     with replacing(place / PEFT_WEIGHTS) as partial:
-        save_file(stored, partial, metadata={"format": "pt"})
+        write_adapter_file(stored, partial)
 
 
 def find_peft_adapter(request: LoadRequest, config: SoundLlavaConfig, is_adapter: bool) -> LoadRequest | None:
@@ -142,7 +141,7 @@ def load_peft_adapter(model: Any, request: LoadRequest, adapter: str = "default"
     Raises:
         ImportError: If PEFT is not installed.
         OSError: If a file is missing.
-        ValueError: If a weight is missing, unexpected or of another shape.
+        ValueError: If the file was damaged or holds NaN or Inf, or a weight is missing, unexpected or of another shape.
     """
     name, settings, weights = str(request.name), request.find(PEFT_CONFIG), request.find(PEFT_WEIGHTS)
     if settings is None or weights is None:
@@ -152,10 +151,7 @@ def load_peft_adapter(model: Any, request: LoadRequest, adapter: str = "default"
         from peft import PeftConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
     except ImportError as error:
         raise ImportError(f"{name} holds a PEFT adapter (LoRA), which needs PEFT: pip install peft") from error
-    try:
-        stored = {key: value.clone() for key, value in load_file(weights).items()}  # aligned in memory
-    except SafetensorError as error:
-        raise ValueError(f"{weights} is not a readable safetensors file: {error}") from error
+    stored = {key: value.clone() for key, value in read_adapter_file(weights).items()}  # aligned in memory
     # A model without language model head takes what lies below the name "model".
     above = _WRAPPED if hasattr(model, "model") else f"{_WRAPPED}model."
     stored = {key.removeprefix(above): value for key, value in stored.items() if not _is_of_head(key, above)}
