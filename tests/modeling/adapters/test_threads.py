@@ -37,25 +37,32 @@ def with_features(model):
 
 
 class Gate:
-    """Holds every forward of a module between `entered` and `release`."""
+    """Holds every call of a method between `entered` and `release`, or what follows it if it is to be `after`."""
 
-    def __init__(self, module):
-        self.entered, self.release = threading.Event(), threading.Event()
-        self.hook = module.register_forward_pre_hook(self.hold)
+    def __init__(self, monkeypatch, owner, method, after=False):
+        self.entered, self.release = threading.Semaphore(0), threading.Event()
+        stock = getattr(owner, method)
 
-    def hold(self, *_):
-        self.entered.set()
-        assert self.release.wait(WAIT)
+        def held(*args, **kwargs):
+            result = stock(*args, **kwargs) if after else None
+            self.entered.release()
+            assert self.release.wait(WAIT)
+            return result if after else stock(*args, **kwargs)
+
+        monkeypatch.setattr(owner, method, held)
 
 
-@pytest.mark.parametrize("part", ["audio_tower", "vision_tower"])
+@pytest.mark.parametrize("place", ["after the tokens were counted", "before the encoder", "before the vision tower"])
 @pytest.mark.parametrize("other", ["second", "raw", "clap"])
-def test_a_swap_in_the_middle_of_a_call_is_for_later_calls(model, part, other):
+def test_a_swap_in_the_middle_of_a_call_is_for_later_calls(model, place, other, monkeypatch):
     inputs = with_features(model)
     ids = model.generate(**inputs, **GREEDY)
     with torch.no_grad():
         expected = model(**inputs).logits
-    gate = Gate(getattr(model.model, part))
+    if place == "after the tokens were counted":
+        gate = Gate(monkeypatch, model.model, "check_placeholders", after=True)
+    else:
+        gate = Gate(monkeypatch, model.model.audio_tower if "encoder" in place else model.model.vision_tower, "forward")
 
     @torch.no_grad()
     def call():
@@ -63,16 +70,15 @@ def test_a_swap_in_the_middle_of_a_call_is_for_later_calls(model, part, other):
 
     with ThreadPoolExecutor() as pool:
         running, generating = pool.submit(call), pool.submit(model.generate, **inputs, **GREEDY)
-        assert gate.entered.wait(WAIT)
+        assert all(gate.entered.acquire(timeout=WAIT) for _ in range(2))
         model.set_sound_adapter(other)  # returns while the calls are held: no lock is held for as long as they compute
         model.delete_sound_adapter("default")
         gate.release.set()
         output = running.result(WAIT)
         generated = generating.result(WAIT)
-    gate.hook.remove()
     assert torch.equal(output.logits, expected)
     assert [info.k for info in output.sound_info] == [5, -1, 5]
-    assert generated.shape == ids.shape  # it may have begun before the swap or after it
+    assert torch.equal(generated, ids)
     assert model.config.sound_config.token_budget != 5
 
 
