@@ -88,6 +88,7 @@ REFUSED = {
         lambda p: edit_config(p, vision_config__hidden_size=64, sound_config__vision_hidden_size=64),
         "another vision tower .* tokens of width 64 against 32",
     ),
+    "with LoRA": (lambda p: edit_config(p, has_peft_adapter=True), r"comes with a PEFT adapter \(LoRA\)"),
     "model type": (lambda p: tiny_vision_config().save_pretrained(p), "clip_vision_model"),
     "stock LLaVA": (lambda p: tiny_llava("llava").config.save_pretrained(p), "does not fit its config.json"),
     "encoder of another shape": (
@@ -215,9 +216,35 @@ def test_onto_a_whole_checkpoint(folders, tmp_path):
 
 def test_a_wrapped_projector_is_refused(folders):
     model = folders.load("first")
-    model.model.audio_projection = torch.nn.Sequential(model.model.audio_projection)
-    with pytest.raises(ValueError, match="audio_projection is a Sequential"):
-        model.load_sound_adapter(folders.path("second"), "second")
+    model.load_sound_adapter(folders.path("own"), "own")
+    projection = model.model.audio_projection
+    model.model.audio_projection = torch.nn.Sequential(projection)
+    for call in (
+        lambda: model.load_sound_adapter(folders.path("second"), "second"),
+        lambda: model.set_sound_adapter("own"),
+    ):
+        with pytest.raises(ValueError, match=r"audio_projection is wrapped \(Sequential"):
+            call()
+    model.model.audio_projection = projection
+    model.set_sound_adapter("own")
+
+
+def test_lora(folders, caplog):
+    peft = pytest.importorskip("peft")
+    model = folders.load("first")
+    in_text = peft.LoraConfig(target_modules=r".*language_model.*q_proj")
+    peft.get_peft_model(model, in_text)
+    model.load_sound_adapter(folders.path("second"), "second")
+    assert "PEFT layers (LoRA), which stay as they are with the sound adapter 'second'" in caplog.text
+    model.set_sound_adapter("second")
+    inputs = build_inputs(model, HEARD)
+    with torch.no_grad():  # a fresh LoRA changes nothing
+        torch.testing.assert_close(model(**inputs).logits, folders.load("second")(**inputs).logits)
+    for pattern in (r".*audio_projection\.fc1", r".*audio_tower.*q_proj"):
+        model = folders.load("first")
+        peft.get_peft_model(model, peft.LoraConfig(target_modules=pattern))
+        with pytest.raises(ValueError, match=r"audio_\w+ is wrapped"):
+            model.load_sound_adapter(folders.path("second"), "second")
 
 
 def test_eager_attention_is_that_of_later_encoders(folders):

@@ -10,6 +10,7 @@ from torch import nn
 
 from ..audio_features import SoundParts
 from ..checkpoints.adapter_parts import settle_dtypes
+from ..checkpoints.peft_layers import peft_layers
 from ..configuration_soundclip import SoundLlavaConfig
 from ..projector import AlignmentProjector
 from .encoder_identity import KnownEncoder
@@ -231,13 +232,16 @@ class AdapterSet:
 def check_not_wrapped(base: Any) -> None:
     """
     Raises:
-        ValueError: If the projector is inside something else, as PEFT puts it with `modules_to_save`.
+        ValueError: If PEFT or something else has changed the sound parts, which would then be in no adapter's file.
     """
-    if not isinstance(base.audio_projection, AlignmentProjector):
-        raise ValueError(
-            f"audio_projection is a {type(base.audio_projection).__name__}, and no AlignmentProjector: a wrapped model "
-            "keeps the sound adapter that it has. Unwrap it (PEFT: merge_and_unload) before another one is loaded."
-        )
+    wrapped = not isinstance(base.audio_projection, AlignmentProjector)
+    for name in ("audio_projection", "audio_tower"):
+        part = getattr(base, name)
+        if peft_layers(part) or (wrapped and name == "audio_projection"):
+            raise ValueError(
+                f"{name} is wrapped ({type(part).__name__}, or PEFT layers in it): this model keeps the sound adapter "
+                "that it has. Load others before it is wrapped, or unwrap it (PEFT: merge_and_unload)."
+            )
 
 
 def _hooks(module: nn.Module) -> list[Any]:

@@ -78,6 +78,11 @@ def read_sound_adapter(base: Any, name: str, request: LoadRequest, loaded: Loade
             f"{source!r} has no {ADAPTER_NAME}, so it is no sound adapter: it is loaded by from_pretrained, and "
             "save_pretrained(…, adapter_only=True) of the loaded model makes an adapter of it."
         )
+    if config.has_peft_adapter:
+        raise ValueError(
+            f"The adapter {source!r} comes with a PEFT adapter (LoRA), which changes the language model for all sound "
+            "adapters: load it with from_pretrained, as a model of its own."
+        )
     _check_base(config, base, source)
     config.sound_config.dtype = base.dtype  # as from_pretrained sets it
     fields = {key: getattr(config, key) for key in ADAPTER_FIELDS}

@@ -10,6 +10,7 @@ from transformers.utils import CONFIG_NAME
 
 from ..audio_features import SoundParts
 from ..checkpoints.loading import LoadRequest
+from ..checkpoints.peft_layers import peft_layers
 from .adapter_set import DEFAULT, AdapterSet, SoundAdapterInfo, check_not_wrapped
 from .encoder_identity import KnownEncoder, find_commit, find_origin, is_frozen
 from .reading import read_sound_adapter
@@ -65,9 +66,9 @@ class SoundAdaptersMixin(ModelBase):
 
         Raises:
             OSError: If a repository or a file of it cannot be found.
-            ValueError: If the name is empty or in use, `repo_or_dir` is no adapter, its file does not fit its
-                configuration, or it was made for another vision tower, feature layer or select strategy. The model
-                stays as it was.
+            ValueError: If the name is empty or in use, `repo_or_dir` is no adapter or comes with a PEFT adapter, its
+                file does not fit its configuration, it was made for another vision tower, feature layer or select
+                strategy, or PEFT has wrapped the sound parts of this model. The model stays as it was.
         """
         base: Any = self.base_model
         adapters = base.sound_adapters
@@ -85,6 +86,12 @@ class SoundAdaptersMixin(ModelBase):
                 _check_new_name(name, adapters)
                 check_not_wrapped(base)
                 loaded = list(adapters.encoders(base))
+            if peft_layers(base):
+                logger.warning(
+                    "The language model has PEFT layers (LoRA), which stay as they are with the sound adapter %r: it "
+                    "will not answer as the model that from_pretrained makes of it.",
+                    name,
+                )
             adapter = read_sound_adapter(base, name, request, loaded)
             with adapters.switching:
                 adapters.adapters[name] = adapter
