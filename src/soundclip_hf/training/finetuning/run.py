@@ -81,7 +81,15 @@ def finetune(
             check_publishable(model.config, repo, license=training.hub_license, token=training.hub_token)
         apply_preset(model, settings.preset, settings.lora)
         if first:
-            logger.warning("preset %s trains:\n%s", settings.preset, table_text(parameter_table(model)))
+            # A launcher that starts one process in place of several does not say so.
+            each = training.per_device_train_batch_size * training.gradient_accumulation_steps
+            logger.warning(
+                "%d process(es), %d row(s) of each in a step; preset %s trains:\n%s",
+                training.world_size,
+                each,
+                settings.preset,
+                table_text(parameter_table(model)),
+            )
         held_out = prepared.held_out_rows()
         measuring = Measuring(settings, training, model, prepared, held_out)
         trainer = FinetuningTrainer(
