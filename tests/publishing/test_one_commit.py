@@ -133,6 +133,7 @@ def test_a_push_between_two_requests(name, hub, ask, repositories):
     assert {version for parts in found for versions in parts.values() for version in versions} == set(VERSIONS)
 
 
+@pytest.mark.slow  # twenty processes
 @pytest.mark.parametrize("name", ["llava", "encoder"])
 def test_revisions_by_every_name(name, hub, ask, repositories):
     """Branch, tag and commit; again from the cache, without network; in a private repository, with a token."""
