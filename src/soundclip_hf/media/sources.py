@@ -6,6 +6,7 @@ import os
 import stat
 import urllib.parse
 from pathlib import Path
+from typing import Any
 
 from . import limits
 from .errors import MediaError, shown
@@ -55,6 +56,27 @@ def resolve(
     if not media:
         raise MediaError(f"{name}: is empty (0 bytes); fetch or write it again")
     return media, name
+
+
+def local_videos(source: Any, folder: str | Path) -> Any:
+    """
+    Fetch the http(s) URLs of nested lists into files, for readers of videos that are not ours; the rest stays.
+
+    Args:
+        folder: Where the files are written; they are to be read before it goes.
+
+    Raises:
+        MediaError: As of `resolve`.
+    """
+    if isinstance(source, (list, tuple)):
+        return [local_videos(entry, folder) for entry in source]
+    if not isinstance(source, str) or not source.lower().startswith(("http://", "https://")):
+        return source
+    content, _ = resolve(source, "a video")
+    assert isinstance(content, bytes)
+    path = Path(folder) / f"video-{len(list(Path(folder).iterdir()))}"
+    path.write_bytes(content)
+    return str(path)
 
 
 def _of_file_url(url: str) -> str:

@@ -1,10 +1,12 @@
 """The processor of a model that got its hearing from `add_sound`: the model's own, and sounds."""
 
 import os
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from transformers import BatchFeature, PreTrainedConfig, ProcessorMixin
 
+from ...media import load_pictures, local_videos
 from ..checkpoints.llava_parts import fitting_extractor
 from ..configuration_soundclip import SoundClipConfig
 from ..processing_soundllava import SoundLlavaProcessor
@@ -98,7 +100,10 @@ class AddedSoundProcessor(SoundLlavaProcessor):
         """See [`SoundLlavaProcessor`]; `videos` are the model's own, and have no sound."""
         hears = audio is not None or (sound_plan is not None and sound_plan.sounds)
         if kwargs.get("videos") is not None and not hears:
-            return self.wrapped(images=images, text=text, **kwargs)
+            with TemporaryDirectory() as folder:  # transformers itself would fetch any address, of any size
+                videos = local_videos(kwargs.pop("videos"), folder)
+                images = None if images is None else load_pictures(images)
+                return self.wrapped(images=images, text=text, videos=videos, **kwargs)
         return super().__call__(images, text, audio, sound_plan=sound_plan, **kwargs)
 
     def _process_pictures(self, images: Any, options: dict[str, Any]) -> dict[str, Any]:
