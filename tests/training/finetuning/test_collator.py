@@ -1,5 +1,6 @@
 """Batches of conversations: media and text together, lengths, packing, bad rows, workers."""
 
+import numpy as np
 import pytest
 import torch
 from datasets import Audio, Dataset, Features, Image, Value
@@ -118,6 +119,12 @@ def test_rows_that_are_too_long_count_as_bad_rows(processor):
     assert len(batch["input_ids"]) == 2
     assert batch["pixel_values"].shape[0] == 1
     assert batch["sound_slots"].tolist() == [[0, 0], [-1, 1]]
+
+
+def test_silence_is_learned_from_without_a_warning(processor, recwarn):
+    batch = SoundLlavaCollator(processor)([{**row(), "audio": (np.zeros(8000, np.float32), 16_000)}])
+    assert batch["sound_slots"].tolist() == [[0, 0]]
+    assert not [warning for warning in recwarn if "sound" in str(warning.message)]
 
 
 def test_a_batch_without_a_good_row_is_an_error(processor):

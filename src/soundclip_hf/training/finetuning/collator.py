@@ -1,6 +1,7 @@
 """Makes batches of tensors from conversations, with labels on the assistant's tokens alone."""
 
 import logging
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,9 @@ from .conversations import RowError, read_conversation
 from .labels import IGNORED, Rendered, answer_mask, render
 
 logger = logging.getLogger("transformers.soundclip_hf.training")
+
+# What `load_sound` and the feature extractors say of digital silence.
+_SILENCE = r".*(samples are zero: a silent sound|is all zeros \(silence\))"
 
 
 class SoundLlavaCollator:
@@ -93,14 +97,17 @@ class SoundLlavaCollator:
             RowError: If a row cannot be read or trained on, or more tokens of media than `max_length`; it names the
                 row and says why.
         """
-        kept = []
-        for index, row in enumerate(rows):
-            name = f"row {row.get('row', index)}"
-            try:
-                kept.append(self._read(row, name))
-            except (OSError, ValueError) as error:
-                self._leave_out(name, error)
-        return self._encode(kept)
+        with warnings.catch_warnings():
+            # Silence is something to learn from, too, and would be told of in every epoch.
+            warnings.filterwarnings("ignore", message=_SILENCE, category=UserWarning)
+            kept = []
+            for index, row in enumerate(rows):
+                name = f"row {row.get('row', index)}"
+                try:
+                    kept.append(self._read(row, name))
+                except (OSError, ValueError) as error:
+                    self._leave_out(name, error)
+            return self._encode(kept)
 
     def _read(self, row: Mapping[str, Any], name: str) -> "_Conversation":
         extractor = self.processor.feature_extractor
