@@ -1,7 +1,9 @@
 """Writes and reads `soundclip_adapter.safetensors`, whose metadata says what its tensors were when they were saved."""
 
 import hashlib
+import json
 import os
+import struct
 from collections.abc import Mapping
 
 import torch
@@ -15,8 +17,17 @@ DIGEST = "soundclip_sha256"
 
 
 def write_adapter_file(tensors: Mapping[str, Tensor], path: str | os.PathLike) -> None:
-    """Write contiguous tensors on the CPU, with their SHA-256 in the file's metadata."""
+    """Write contiguous tensors on the CPU, with their SHA-256 in the file's metadata; equal ones give equal files."""
     save_file(dict(tensors), path, metadata={"format": "pt", DIGEST: digest(tensors)})
+    # safetensors writes the metadata in any order, and a file with other bytes would be pushed again.
+    with open(path, "r+b") as file:
+        (size,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= size:
+            file.seek(8)
+            file.write(text.ljust(size))
 
 
 def read_adapter_file(path: str | os.PathLike) -> dict[str, Tensor]:
