@@ -282,13 +282,14 @@ def recipe_of(settings: FinetuningArguments, training: FinetuningTrainingArgumen
 def _before(folder: Path, measuring: Measuring, trainer: FinetuningTrainer) -> dict[str, Any]:
     """What the model answers before the training; a run that is resumed has measured it."""
     path = folder / BEFORE_NAME
-    if path.is_file():
+    known = path.is_file()
+    trainer.accelerator.wait_for_everyone()  # every process has looked before one of them writes it
+    if known:
         return json.loads(path.read_text(encoding="utf-8"))
     measuring.answering.model.to(trainer.args.device)
     found = measuring.now()
     if trainer.is_world_process_zero():
         write_text(path, json.dumps(found, indent=2) + "\n")
-    trainer.accelerator.wait_for_everyone()
     return found
 
 
