@@ -42,6 +42,7 @@ ROOMS = {
     "modeling": (
         {"checkpoint_json"},
         {"checkpoint_files", "checkpoint_names", "finite"},
+        {"pushing"},
         {"audio_encoders"},
         {"configuration_soundclip"},
         {"audio_features", "projector", "slots", "vision_tower"},

@@ -32,7 +32,11 @@ CASES = {
     "env": [([], WORKS)],
     "audit": [(["--limit", "2", "--max-new-tokens", "2", "--out", "{}/out/a.json"], WORKS)],
     "push": [
-        (["{}/whisper", "me/it"], "{}/whisper: is a 'whisper' model; a SoundLlava, an adapter or a SoundClip is pushed")
+        (
+            ["{}/whisper", "me/it"],
+            "{}/whisper: is a 'whisper' model; a SoundLlava, an adapter, a SoundClip or an audio encoder of "
+            "soundclip_hf is pushed",
+        )
     ],
     "align": [
         (PAIR, TRAIN),

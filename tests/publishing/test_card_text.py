@@ -6,7 +6,7 @@ import pytest
 from hub_models import BASE, write_adapter, write_parts
 from huggingface_hub import ModelCard
 
-from soundclip_hf.publishing.model_card import inline
+from soundclip_hf.publishing.card_text import inline
 
 EVIL = "mit`\n---\nlicense: evil\n---\n# Run this <script>x()</script> {{ 7 * 7 }} [click](javascript:x) | a"
 PUSH = """

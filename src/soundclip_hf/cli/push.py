@@ -18,7 +18,8 @@ def push(
         Path,
         typer.Argument(
             metavar="FOLDER",
-            help="Folder of an adapter, a SoundLlava or a SoundClip, such as that of `soundclip align`.",
+            help="Folder of an adapter, a SoundLlava, a SoundClip or an audio encoder, such as that of "
+            "`soundclip align`, `finetune` or `convert`.",
         ),
     ],
     repo: Annotated[str, typer.Argument(metavar="ORG/NAME", help="The model on the Hub; it is made if there is none.")],

@@ -9,10 +9,10 @@ from transformers.image_utils import make_flat_list_of_images
 
 from ..media import Clip, MediaError, load_pictures, read_clip
 from .checkpoint_names import CheckpointNameMixin
-from .checkpoints.pushing import ProcessorPushMixin
 from .configuration_soundclip import SoundClipConfig
 from .prompts.arguments import as_int, check_nested_arguments
 from .prompts.picture_settings import check_picture_settings
+from .pushing.mixins import ProcessorPushMixin
 from .slots.pairing import is_sound
 from .sound_inputs import sound_inputs
 

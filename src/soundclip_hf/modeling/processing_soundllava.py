@@ -10,7 +10,6 @@ from transformers.processing_utils import MultiModalData
 from ..media import load_pictures
 from .checkpoint_names import CheckpointNameMixin
 from .checkpoints.llava_parts import parts_of_llava
-from .checkpoints.pushing import ProcessorPushMixin
 from .configuration_soundclip import BudgetScope, PatchMode, SelectStrategy, SoundClipConfig, SoundLlavaConfig
 from .prompts.arguments import (
     check_call_arguments,
@@ -25,6 +24,7 @@ from .prompts.arguments import (
 )
 from .prompts.chat_messages import ChatOptions, default_chat_template, is_batched, rewrite_conversations
 from .prompts.markers import PromptMarkers
+from .pushing.mixins import ProcessorPushMixin
 from .slots.budget import SlotSettings, settle_slots
 from .slots.geometry import SlotGeometry, processed_images, sound_only_slot, view_size
 from .slots.pairing import pair_batch

@@ -1,28 +1,19 @@
 """Writes the card of a published model: how to load it, what it is made of, what was measured, and its limits."""
 
-import hashlib
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ..evaluation.results import EvalResult
 from ..modeling.checkpoint_files import read_shapes
 from ..modeling.checkpoints.peft_adapter import PEFT_CONFIG, PEFT_WEIGHTS
+from .card_text import inline, number_text, render, size_text
 from .model_folder import ModelFolder
 from .parts import Part, is_repository
 
-TEMPLATE = Path(__file__).parent / "templates" / "model_card.md.j2"
-_MARK = re.compile(r"\n<!-- Written by soundclip-hf [^\n]*? \(([0-9a-f]{12})\)[^\n]* -->\n?\Z")
-# Cards of transformers, which say nothing about the model.
-_BOILERPLATE = (
-    "This is the model card of a 🤗 transformers model that has been pushed on the Hub.",
-    "<!-- This model card has been generated automatically according to the information the Trainer had access to.",
-)
 # Settings of an alignment, in the order of the card; the file of the result has all of them.
 _TRAINING = (
     *("dataset", "dataset_config", "dataset_revision", "train_split", "loss", "distribution_weight", "temperature"),
@@ -53,7 +44,7 @@ def model_card(
         restricted: Weights that may not be used commercially, with their licences.
         tags: Besides those of every card.
     """
-    from huggingface_hub import ModelCard, ModelCardData
+    from huggingface_hub import ModelCardData
 
     name = repo.split("/")[-1]
     dual = folder.form == "dual encoder"
@@ -74,9 +65,9 @@ def model_card(
         tags=["soundclip", "audio-visual", *(() if dual else ("llava",)), *tags],
     )
     sound = folder.sound_config
-    card = ModelCard.from_template(
+    return render(
+        "model_card.md.j2",
         about,
-        template_str=TEMPLATE.read_text(encoding="utf-8"),
         title=name,
         repo=repo,
         revision=None if revision == "main" else revision,
@@ -85,38 +76,14 @@ def model_card(
         encoder=sound.audio_config.model_type,
         sound=sound,
         projector_parameters=_count(folder, "audio_projection."),
-        size=_size(sum(path.stat().st_size for path in [*folder.weights.values(), *folder.peft.values()])),
+        size=size_text(sum(path.stat().st_size for path in [*folder.weights.values(), *folder.peft.values()])),
         recipe={key: inline(recipe[key]) for key in _TRAINING if recipe.get(key) not in (None, False, -1)},
         has_curve="curve.png" in folder.others,
         lora=_lora(folder),
         results=[_table(file, result) for file, result in results.items()],
         license_name=None if license_name is None else inline(license_name),
         restricted={name: inline(terms) for name, terms in (restricted or {}).items()},
-        version=version("soundclip-hf"),
     )
-    text = str(card).rstrip() + "\n"
-    by = f"Written by soundclip-hf {version('soundclip-hf')} ({_digest(text)})"
-    return f"{text}\n<!-- {by}. Later pushes write it again, unless it was edited. -->\n"
-
-
-def is_generated(text: str) -> bool:
-    """Whether a card was written by a program and not edited since, so that it may be written again."""
-    if any(words in text for words in _BOILERPLATE):
-        return True
-    mark = _MARK.search(text)
-    return mark is not None and _digest(text[: mark.start()]) == mark[1]
-
-
-def inline(value: Any) -> str:
-    """Text of others inside a line of the card: one line, in which nothing is markup, a link or the end of a cell."""
-    text = " ".join(str(value).split())
-    for mark, shown in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;"), ("`", "'"), ("[", "&#91;")):
-        text = text.replace(mark, shown)
-    return text
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.strip().encode()).hexdigest()[:12]
 
 
 def public_result(result: EvalResult, repo: str) -> EvalResult:
@@ -163,18 +130,10 @@ def _table(file: str, result: EvalResult) -> dict[str, Any]:
     rows = []
     for name, value in result.numbers().items():
         pair = result.interval(name)
-        interval = f"{_number(pair[0])} – {_number(pair[1])}" if pair else ""
-        rows.append({"name": inline(name), "value": _number(value), "interval": interval})
+        interval = f"{number_text(pair[0])} – {number_text(pair[1])}" if pair else ""
+        rows.append({"name": inline(name), "value": number_text(value), "interval": interval})
     about = {"file": file, "task": inline(result.task), "dataset": inline(result.dataset)}
     return {**about, "n": result.n, "seed": result.seed, "created": inline(result.created or ""), "rows": rows}
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} KB"
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}" if math.isfinite(value) else "–"
 
 
 def _lora(folder: ModelFolder) -> dict[str, Any] | None:
@@ -194,4 +153,4 @@ def _count(folder: ModelFolder, part: str) -> int:
     return sum(math.prod(shape) for key, shape in folder.shapes.items() if part in key)
 
 
-__all__ = ["is_generated", "model_card", "public_result"]
+__all__ = ["model_card", "public_result"]

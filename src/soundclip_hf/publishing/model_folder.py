@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from transformers import AutoConfig
+from transformers import MODEL_MAPPING, AutoConfig
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from ..evaluation.results import EvalResult
+from ..modeling.audio_encoders.modeling_base import AudioEncoderPreTrainedModel
 from ..modeling.checkpoint_files import Shapes, build_on_meta, read_shapes, read_weight_map
 from ..modeling.checkpoints.adapter_parts import ADAPTER_NAME, adapter_tensors, is_of_ears, named
 from ..modeling.checkpoints.peft_adapter import PEFT_CONFIG, PEFT_FOLDER, PEFT_WEIGHTS
 from ..modeling.configuration_soundclip import SoundClipConfig, SoundLlavaConfig
 from ..modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
 
-Form = Literal["adapter", "full", "dual encoder"]
-CONFIG_NAME, PROCESSOR_NAME, CARD_NAME = "config.json", "processor_config.json", "README.md"
+Form = Literal["adapter", "full", "dual encoder", "audio encoder"]
+CONFIG_NAME, CARD_NAME = "config.json", "README.md"
+PROCESSOR_NAME, EXTRACTOR_NAME = "processor_config.json", "preprocessor_config.json"
 # Besides weights, configuration, card and results. Anything else, such as an optimizer's state, stays on this machine.
 _PUBLISHED = re.compile(
     r"generation_config\.json|processor_config\.json|preprocessor_config\.json|chat_template\.(jinja|json)"
@@ -36,7 +38,8 @@ _WEIGHTS = re.compile(
 class ModelFolder:
     """
     Attributes:
-        form: "adapter" completes a base model; "full" is a whole SoundLlava, "dual encoder" a SoundClip.
+        form: "adapter" completes a base model; "full" is a whole SoundLlava, "dual encoder" a SoundClip, "audio
+            encoder" one of a SoundLlava by itself.
         config: What config.json says.
         weights: Files with tensors, and their index, by name.
         peft: Configuration and weights of a PEFT adapter (LoRA), by name; empty if there is none.
@@ -79,18 +82,28 @@ def read_model_folder(folder: str | Path) -> ModelFolder:
             )
         raise ValueError(f"{root}: {what}")
     config = AutoConfig.from_pretrained(root)
-    if not isinstance(config, SoundLlavaConfig | SoundClipConfig):
-        raise ValueError(f"{root}: is a {config.model_type!r} model; a SoundLlava, an adapter or a SoundClip is pushed")
+    if not (isinstance(config, SoundLlavaConfig | SoundClipConfig) or encoder_class(config)):
+        raise ValueError(
+            f"{root}: is a {config.model_type!r} model; a SoundLlava, an adapter, a SoundClip or an audio encoder of "
+            "soundclip_hf is pushed"
+        )
     form, weights = _weights(root, config)
     shapes = read_shapes(str(path) for name, path in weights.items() if name.endswith(".safetensors"))
     _check(root, form, config, shapes)
     peft = _peft(root, config)
     below = [path for path in [*root.glob("*"), *root.glob("chat_templates/*")] if path.is_file()]
     others = {name: path for path in below if _PUBLISHED.fullmatch(name := path.relative_to(root).as_posix())}
-    results = {path.name: EvalResult.load(path) for path in sorted(root.glob("*.json")) if _is_result(path)}
+    measured = [] if form == "audio encoder" else sorted(root.glob("*.json"))
+    results = {path.name: EvalResult.load(path) for path in measured if _is_result(path)}
     readme = root / CARD_NAME
     text = readme.read_text(encoding="utf-8") if readme.is_file() else None
     return ModelFolder(root, form, config, weights, peft, others, results, shapes, text)
+
+
+def encoder_class(config: Any) -> type[AudioEncoderPreTrainedModel] | None:
+    """The class of an audio encoder by itself; None for the configuration of any other model."""
+    found: Any = MODEL_MAPPING.get(type(config), None)
+    return found if isinstance(found, type) and issubclass(found, AudioEncoderPreTrainedModel) else None
 
 
 def is_weights(path: str) -> bool:
@@ -113,6 +126,8 @@ def _weights(root: Path, config: Any) -> tuple[Form, dict[str, Path]]:
     if isinstance(config, SoundLlavaConfig) and adapter.is_file():
         return "adapter", {adapter.name: adapter}
     form: Form = "full" if isinstance(config, SoundLlavaConfig) else "dual encoder"
+    if encoder_class(config):
+        form = "audio encoder"
     if whole.is_file() and index.is_file():
         raise ValueError(
             f"{root}: holds both {whole.name} and {index.name}, from two different savings; remove the older one"
@@ -120,7 +135,8 @@ def _weights(root: Path, config: Any) -> tuple[Form, dict[str, Path]]:
     if whole.is_file():
         return form, {whole.name: whole}
     if not index.is_file():
-        raise ValueError(f"{root}: has no weights: neither {ADAPTER_NAME} nor {whole.name} nor {index.name}")
+        of_adapter = "" if form == "audio encoder" else f"{ADAPTER_NAME} nor "
+        raise ValueError(f"{root}: has no weights: neither {of_adapter}{whole.name} nor {index.name}")
     names = sorted(set(read_weight_map(index).values()))
     missing = [name for name in names if not (root / name).is_file()]
     if missing:
@@ -147,6 +163,17 @@ def _peft(root: Path, config: Any) -> dict[str, Path]:
 
 
 def _check(root: Path, form: Form, config: Any, shapes: Shapes) -> None:
+    encoder = encoder_class(config)
+    if encoder is not None:
+        wanted = {
+            key: tuple(value.shape)
+            for key, value in build_on_meta(encoder, config, str(root)).state_dict().items()
+            if key.rpartition(".")[2] not in encoder._may_be_fresh
+        }
+        different = {key for key, shape in wanted.items() if shapes.get(key) != shape}
+        if different:
+            raise ValueError(f"{root}: its weights do not fit config.json ({named(different)}); save the model again")
+        return
     if form != "adapter":
         if not any(map(is_of_ears, shapes)):
             raise ValueError(f"{root}: its weights hold no audio encoder and no projector; save the model again")
@@ -171,9 +198,11 @@ def _is_result(path: Path) -> bool:
 __all__ = [
     "CARD_NAME",
     "CONFIG_NAME",
+    "EXTRACTOR_NAME",
     "PROCESSOR_NAME",
     "Form",
     "ModelFolder",
+    "encoder_class",
     "is_weights",
     "read_model_folder",
     "read_processor_folder",

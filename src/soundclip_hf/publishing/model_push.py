@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 from ..evaluation.results import EvalResult
 from ..hub_access import explained
 from ..modeling.checkpoints.peft_adapter import PEFT_CONFIG, PEFT_FOLDER, PEFT_WEIGHTS
-from ..modeling.checkpoints.pushing import register_publisher
+from ..modeling.pushing.publishers import register_publisher
+from .card_text import is_generated
 from .commits import Content, Destination, Progress, commit, compare, look_at, open_destination, size_of
-from .model_card import is_generated, model_card, public_result
+from .encoder_card import encoder_card
+from .model_card import model_card, public_result
 from .model_folder import (
     CARD_NAME,
     CONFIG_NAME,
+    EXTRACTOR_NAME,
     PROCESSOR_NAME,
     ModelFolder,
     is_weights,
@@ -117,6 +120,9 @@ def push_model(
     source = read_model_folder(folder)
     given = {**_named(_BASE_FIELDS, base_model, base_model_revision)}
     given |= _named(_ENCODER_FIELDS, audio_encoder, audio_encoder_revision)
+    if given and source.form == "audio encoder":
+        part = next(iter(given)).removesuffix("_name_or_path")
+        raise ValueError(f"{source.root}: is an audio encoder by itself: leave {part} out")
     config = {**json.loads((source.root / CONFIG_NAME).read_text(encoding="utf-8")), **given}
     license_name = license or _license_of(source.readme)
     # Known from the folder alone, and said before anything is asked for.
@@ -128,11 +134,8 @@ def push_model(
         restricted = non_commercial(source.config, parts)
         check_license(license_name, restricted, repo)
         there = _destination(repo, revision, tag, token, private, dry_run)
-        if needs_processor and PROCESSOR_NAME not in source.others and PROCESSOR_NAME not in there.files:
-            raise ValueError(
-                f"{source.root}: has no {PROCESSOR_NAME}, without which nobody can ask the model; save the processor "
-                "there, with processor.save_pretrained"
-            )
+        if needs_processor:
+            _check_processor(source, there)
         old_card = there.read(CARD_NAME)
     readme, card = _card(source, there, old_card, parts, license_name, restricted, tags, stated=license)
     files: dict[str, Content] = {**source.weights, **source.others}
@@ -145,7 +148,7 @@ def push_model(
     if PROCESSOR_NAME in source.others:
         files |= with_processor_code(json.loads(source.others[PROCESSOR_NAME].read_text(encoding="utf-8")))
     files[CARD_NAME] = readme.encode()
-    message = message or f"Upload {'an' if source.form == 'adapter' else 'a'} {source.form} with soundclip-hf"
+    message = message or f"Upload {'an' if source.form.startswith('a') else 'a'} {source.form} with soundclip-hf"
     done = _send(there, files, message, description, create_pr, dry_run, progress)
     return Pushed(**done, card=card, readme=readme)
 
@@ -219,16 +222,26 @@ def _card(
             return _with_license(text, stated), "kept"
     if license_name is None and old is not None:
         license_name = _license_of(old)
-    card = model_card(
-        source,
-        there.repo,
-        revision=there.revision,
-        parts=parts,
-        license_name=license_name,
-        restricted=restricted,
-        tags=tags,
-    )
-    return card, "written"
+    options: dict[str, Any] = {
+        "revision": there.revision,
+        "license_name": license_name,
+        "restricted": restricted,
+        "tags": tags,
+    }
+    if source.form == "audio encoder":
+        return encoder_card(source, there.repo, **options), "written"
+    return model_card(source, there.repo, parts=parts, **options), "written"
+
+
+def _check_processor(source: ModelFolder, there: Destination) -> None:
+    name, what = PROCESSOR_NAME, "processor"
+    if source.form == "audio encoder":
+        name, what = EXTRACTOR_NAME, "feature extractor"
+    if name not in source.others and name not in there.files:
+        raise ValueError(
+            f"{source.root}: has no {name}, without which nobody can ask the model; save the {what} there, with "
+            f"{what.replace(' ', '_')}.save_pretrained"
+        )
 
 
 def _peft_files(source: ModelFolder, config: dict[str, Any]) -> dict[str, Content]:

@@ -84,7 +84,8 @@ def _license(stated: Any) -> str | None:
 def non_commercial(config: Any, parts: Sequence[Part]) -> dict[str, str]:
     """Names of what may not be used commercially among the weights of a model, with their licences."""
     found = {part.repo: part.license for part in parts if part.license and "-nc" in part.license.lower()}
-    audio = getattr(config, "sound_config", config).audio_config
+    sound = getattr(config, "sound_config", config)
+    audio = getattr(sound, "audio_config", sound)  # or an audio encoder by itself
     if audio.model_type in _NON_COMMERCIAL:
         name, license_name = _NON_COMMERCIAL[audio.model_type]
         found.setdefault(name, license_name)

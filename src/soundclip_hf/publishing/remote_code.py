@@ -33,9 +33,11 @@ def with_model_code(config: dict[str, Any]) -> dict[str, bytes]:
         config: Of config.json.
 
     Returns:
-        config.json, which names the classes, and the file that imports them.
+        config.json, which names the classes, and the file that imports them. An audio encoder has no such file.
     """
-    classes = _CLASSES[config["model_type"]]
+    classes = _CLASSES.get(config["model_type"])
+    if classes is None:
+        return {"config.json": _json(config)}
     auto_map = {auto: f"{MODELING}.{name}" for auto, name in classes.items()}
     return {"config.json": _json({**config, "auto_map": auto_map}), f"{MODELING}.py": _code(classes.values())}
 

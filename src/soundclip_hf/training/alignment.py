@@ -21,7 +21,7 @@ from ..evaluation.results import EvalResult
 from ..evaluation.retrieval import retrieval_metrics
 from ..files import write_text
 from ..hub_access import explained
-from ..modeling.checkpoints.pushing import check_publishable
+from ..modeling.pushing.publishers import check_publishable
 from .aligner import Aligner, load_aligner
 from .arguments import AlignmentArguments, AlignmentTrainingArguments, ArgumentsError, check_extra, read_arguments
 from .checkpoints import claim, last_checkpoint, only_run

@@ -17,8 +17,8 @@ from transformers import EvalPrediction, Trainer, TrainerCallback
 from ..evaluation.retrieval import RetrievalResult, evaluate_retrieval
 from ..hub_access import HubAccessError, explained
 from ..losses import alignment_loss, gather_pairs
-from ..modeling.checkpoints.pushing import publish
 from ..modeling.modeling_soundclip import SoundClipModel
+from ..modeling.pushing.publishers import publish
 from .arguments import AlignmentArguments
 from .embedding_cache import CachedPairs
 

@@ -26,11 +26,12 @@ from ..checkpoint_files import (
 )
 from ..checkpoint_names import checkpoint_name, one_commit
 from ..finite import check_finite
+from ..pushing.mixins import ModelPushMixin
 
 _FILE_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "proxies", "revision", "subfolder")
 
 
-class AudioEncoderPreTrainedModel(SteppedLoadingMixin, PreTrainedModel):
+class AudioEncoderPreTrainedModel(SteppedLoadingMixin, ModelPushMixin, PreTrainedModel):
     r"""
     Base class of the audio encoders. A subclass sets `window_ndim`, has a config with `embedding_dim` (`d_a`) and
     implements `encode_windows`; the windows axis, padding windows and the average over windows are handled here.

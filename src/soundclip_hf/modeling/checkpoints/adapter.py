@@ -15,6 +15,7 @@ from ...files import replacing, write_text
 from ..checkpoint_files import LoadingSteps, checkpoint_files, read_shapes, with_variant
 from ..checkpoint_names import commit_of
 from ..configuration_soundclip import SoundLlavaConfig
+from ..pushing.mixins import ModelPushMixin, take_push_options
 from .adapter_file import write_adapter_file
 from .adapter_parts import (
     ADAPTER_NAME,
@@ -40,7 +41,6 @@ from .loading import LoadRequest, StrictLoadingMixin
 from .partial_checkpoint import no_weights
 from .peft_adapter import find_peft_adapter, load_peft_adapter, save_peft_adapter
 from .peft_layers import peft_layers, plain_names
-from .pushing import ModelPushMixin, take_push_options
 from .sizes import Filling, check_layers, check_parameters
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from transformers import PreTrainedConfig
 
 from ..checkpoint_files import LoadingSteps, checkpoint_files, read_shapes
 from ..configuration_soundclip import SoundClipConfig, SoundLlavaConfig
+from ..pushing.mixins import ModelPushMixin
 from .adapter_parts import (
     ADAPTER_NAME,
     EARS,
@@ -25,7 +26,6 @@ from .ears_filling import EarsFilling
 from .loading import LoadRequest, StrictLoadingMixin, overridden
 from .partial_checkpoint import read_modules
 from .peft_adapter import check_same_towers, find_peft_adapter
-from .pushing import ModelPushMixin
 from .sizes import Filling, check_layers, check_parameters
 
 # Computed from the configuration where a checkpoint, such as a SoundLlava's, has none.

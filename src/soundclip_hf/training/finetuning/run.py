@@ -18,8 +18,8 @@ from ...evaluation.results import EvalResult
 from ...evaluation.text_metrics.scores import MetricScore
 from ...extras import require
 from ...files import expand_user, write_text
-from ...modeling.checkpoints.pushing import check_publishable, publish
 from ...modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
+from ...modeling.pushing.publishers import check_publishable, publish
 from ..checkpoints import claim, last_checkpoint, only_run
 from ..settings_parser import ArgumentsError, check_extra
 from ..trainer import Progress, StepProgress, TrainingError

@@ -1,72 +1,24 @@
-"""`push_to_hub` of models and processors: what `save_pretrained` writes is published as a folder, in one commit.
-
-What a card says of a model needs more than this folder may import. `soundclip_hf.publishing`, which is above it,
-registers its functions here when it is imported; `import soundclip_hf` does.
-"""
+"""`push_to_hub` of models and processors: what `save_pretrained` writes is published as a folder, in one commit."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from transformers import ProcessorMixin
 
-from .loading import ModelBase
+from ..checkpoint_files import ModelBase
+from .publishers import publish
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
 
-# "model" and "processor" -> a function of a folder, a repository and options; "check" -> one of a configuration.
-_PUBLISHERS: dict[str, Callable[..., Any]] = {}
 # Arguments of `push_to_hub` that `save_pretrained(push_to_hub=True)` takes too.
 _PUSH_ARGUMENTS = {
     *("repo_id", "commit_message", "commit_description", "private", "token", "revision", "create_pr", "tags"),
     "license",
 }
-
-
-def register_publisher(**functions: Callable[..., Any]) -> None:
-    """Set the functions that publish a "model" and a "processor", and that "check" a configuration."""
-    _PUBLISHERS.update(functions)
-
-
-def check_publishable(config: Any, repo_id: str, **options: Any) -> None:
-    """
-    Check, before a model is trained, that it may be published and loaded elsewhere; `license` and `token` are those of
-    the push.
-
-    Raises:
-        ValueError: As `push_to_hub` would.
-        HubAccessError: If base model or audio encoder cannot be read on the Hub.
-    """
-    _PUBLISHERS["check"](config, repo_id, **options)
-
-
-def publish(kind: str, folder: str | os.PathLike, repo_id: str, **options: Any) -> "CommitInfo":
-    """
-    Publish a folder.
-
-    Args:
-        kind: "model" or "processor".
-        repo_id: `org/name`, or a name in the user's own namespace.
-        **options: Of `publishing.model_push`, where None stands for a default.
-
-    Returns:
-        The commit that the repository is at.
-    """
-    from huggingface_hub import CommitInfo
-
-    options = {name: value for name, value in options.items() if value is not None}
-    pushed = _PUBLISHERS[kind](folder, repo_id, **options)
-    if pushed.info is not None:
-        return pushed.info
-    return CommitInfo(
-        commit_url=f"{pushed.url}/commit/{pushed.commit}",
-        commit_message="",
-        commit_description="",
-        oid=pushed.commit,
-    )
 
 
 def take_push_options(keywords: dict[str, Any]) -> dict[str, Any]:
@@ -211,11 +163,4 @@ class ProcessorPushMixin(ProcessorMixin):
             )
 
 
-__all__ = [
-    "ModelPushMixin",
-    "ProcessorPushMixin",
-    "check_publishable",
-    "publish",
-    "register_publisher",
-    "take_push_options",
-]
+__all__ = ["ModelPushMixin", "ProcessorPushMixin", "take_push_options"]

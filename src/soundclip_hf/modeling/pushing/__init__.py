@@ -1,0 +1,1 @@
+"""`push_to_hub` of models, audio encoders and processors."""
