@@ -11,6 +11,7 @@ from ..evaluation.results import EvalResult
 from ..modeling.checkpoint_files import read_shapes
 from ..modeling.checkpoints.peft_adapter import PEFT_CONFIG, PEFT_WEIGHTS
 from .card_text import inline, number_text, render, size_text
+from .finetuning_card import after_training, answers_table, finetuning_settings, is_finetuning
 from .model_folder import ModelFolder
 from .parts import Part, is_repository
 
@@ -20,6 +21,9 @@ _TRAINING = (
     *("learnable_temperature", "batch_size", "num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type"),
     *("optim", "weight_decay", "seed"),
 )
+
+# Data in one file, such as data/rows.jsonl, which could be read as the name of a repository.
+_DATA_FILES = {".json", ".jsonl", ".parquet", ".csv", ".arrow"}
 
 
 def model_card(
@@ -48,17 +52,17 @@ def model_card(
 
     name = repo.split("/")[-1]
     dual = folder.form == "dual encoder"
-    results = {file: _shown(public_result(result, repo)) for file, result in folder.results.items()}
+    results = {file: public_result(result, repo) for file, result in folder.results.items()}
     recipe = next((result.config for result in results.values() if "loss" in result.config), {})
-    index = [
-        entry for result in results.values() if result.numbers() for entry in result.to_model_index()[0]["results"]
-    ]
+    tuned = next((result for result in results.values() if is_finetuning(result)), None)
+    measured_last = [after_training(one) if is_finetuning(one) else _shown(one) for one in results.values()]
+    index = [entry for result in measured_last if result.numbers() for entry in result.to_model_index()[0]["results"]]
     measured: dict[str, Any] = {"model-index": [{"name": name, "results": index}]} if index else {}
     about = ModelCardData(
         **measured,
         base_model=[part.repo for part in parts] or None,
         base_model_relation="adapter" if folder.form == "adapter" else None,
-        datasets=_datasets(recipe) or None,
+        datasets=[*_datasets(recipe), *_datasets({} if tuned is None else tuned.config)] or None,
         library_name="soundclip-hf",
         license=license_name,
         pipeline_tag="feature-extraction" if dual else "any-to-any",
@@ -79,8 +83,10 @@ def model_card(
         size=size_text(sum(path.stat().st_size for path in [*folder.weights.values(), *folder.peft.values()])),
         recipe={key: inline(recipe[key]) for key in _TRAINING if recipe.get(key) not in (None, False, -1)},
         has_curve="curve.png" in folder.others,
+        tuned=None if tuned is None else finetuning_settings(tuned),
+        started_from=None if tuned is None else _started_from(tuned),
         lora=_lora(folder),
-        results=[_table(file, result) for file, result in results.items()],
+        results=[table for file, result in results.items() if (table := _table(file, result))["rows"]],
         license_name=None if license_name is None else inline(license_name),
         restricted={name: inline(terms) for name, terms in (restricted or {}).items()},
     )
@@ -93,8 +99,11 @@ def public_result(result: EvalResult, repo: str) -> EvalResult:
         name: Path(value).name if isinstance(value, str) and value.startswith(("/", "~")) else value
         for name, value in result.config.items()
     }
-    if isinstance(config.get("dataset"), str):
-        config["dataset"] = _without_path(config["dataset"])
+    for name in ("dataset", "model"):
+        if isinstance(config.get(name), str):
+            config[name] = _without_path(config[name])
+    if isinstance(config.get("media_folder"), str):
+        config["media_folder"] = Path(config["media_folder"]).name
     return replace(result, model=repo, dataset=",".join([_without_path(dataset), *split]), config=config)
 
 
@@ -118,7 +127,9 @@ def _nested(numbers: Mapping[str, float]) -> dict[str, Any]:
 
 
 def _without_path(name: str) -> str:
-    return name if is_repository(name) else Path(name).name
+    """A name on the Hub as it is; of a file or folder, its own name alone."""
+    is_file = Path(name).suffix in _DATA_FILES
+    return Path(name).name if is_file or not is_repository(name) else name
 
 
 def _datasets(recipe: Mapping[str, Any]) -> list[str]:
@@ -126,13 +137,24 @@ def _datasets(recipe: Mapping[str, Any]) -> list[str]:
     return [name] if isinstance(name, str) and "/" in name and is_repository(name) else []
 
 
+def _started_from(result: EvalResult) -> str | None:
+    """The repository of the model that a fine-tuning began with; None for a folder of another machine."""
+    name = result.config.get("model")
+    return name if isinstance(name, str) and "/" in name and is_repository(name) else None
+
+
 def _table(file: str, result: EvalResult) -> dict[str, Any]:
-    rows = []
-    for name, value in result.numbers().items():
+    rows: list[dict[str, str]] = answers_table(result) if is_finetuning(result) else []
+    for name, value in () if is_finetuning(result) else _shown(result).numbers().items():
         pair = result.interval(name)
         interval = f"{number_text(pair[0])} – {number_text(pair[1])}" if pair else ""
         rows.append({"name": inline(name), "value": number_text(value), "interval": interval})
-    about = {"file": file, "task": inline(result.task), "dataset": inline(result.dataset)}
+    about = {
+        "file": file,
+        "finetuning": is_finetuning(result),
+        "task": inline(result.task),
+        "dataset": inline(result.dataset),
+    }
     return {**about, "n": result.n, "seed": result.seed, "created": inline(result.created or ""), "rows": rows}
 
 

@@ -153,9 +153,16 @@ def push_model(
     return Pushed(**done, card=card, readme=readme)
 
 
-def check_model(config: Any, repo: str, *, license: str | None = None, token: str | bool | None = None) -> None:  # noqa: A002
+def check_model(
+    config: Any,
+    repo: str,
+    *,
+    license: str | None = None,  # noqa: A002
+    token: str | bool | None = None,
+    whole: bool = False,
+) -> None:
     """
-    Check what `push_model` would refuse of an adapter with this configuration.
+    Check what `push_model` would refuse of an adapter with this configuration, or of a whole model.
 
     Raises:
         ValueError: A licence has to be stated, or a part is a folder of this machine.
@@ -164,7 +171,7 @@ def check_model(config: Any, repo: str, *, license: str | None = None, token: st
     from huggingface_hub import HfApi
 
     check_license(license, non_commercial(config, ()), repo)
-    parts, _ = find_parts(config.to_dict(), HfApi(token=token), needed=True)
+    parts, _ = find_parts(config.to_dict(), HfApi(token=token), needed=not whole)
     check_license(license, non_commercial(config, parts), repo)
 
 

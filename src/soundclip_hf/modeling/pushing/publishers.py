@@ -23,7 +23,7 @@ def register_publisher(**functions: Callable[..., Any]) -> None:
 def check_publishable(config: Any, repo_id: str, **options: Any) -> None:
     """
     Check, before a model is trained, that it may be published and loaded elsewhere; `license` and `token` are those of
-    the push.
+    the push. With `whole`, the weights of all parts are published, which may be folders of this machine then.
 
     Raises:
         ValueError: As `push_to_hub` would.

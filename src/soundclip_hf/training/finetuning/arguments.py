@@ -178,7 +178,8 @@ class FinetuningArguments:
 @dataclass
 class FinetuningTrainingArguments(TrainingArguments):
     """
-    `TrainingArguments` with defaults for LoRA. With `push_to_hub`, the adapter is published as `soundclip push` does.
+    `TrainingArguments` with defaults for LoRA. With `push_to_hub`, what comes out is published once, at the end, as
+    `soundclip push` does; checkpoints stay on this machine.
 
     `hub_license` is the licence of what is published, as the Hub spells it; weights that may not be used commercially
     need it.

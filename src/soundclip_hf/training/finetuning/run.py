@@ -1,5 +1,6 @@
 """A fine-tuning run: data and settings are checked, then the model is loaded, trained, measured and saved."""
 
+import copy
 import json
 import logging
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from ...evaluation.results import EvalResult
 from ...evaluation.text_metrics.scores import MetricScore
 from ...extras import require
 from ...files import expand_user, write_text
+from ...hub_access import explained
 from ...modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
 from ...modeling.pushing.publishers import check_publishable, publish
 from ..checkpoints import claim, last_checkpoint, only_run
@@ -74,11 +76,11 @@ def finetune(
             claim(folder, recipe_of(settings, training), settings.overwrite, SETTINGS_NAME)
             if settings.overwrite:
                 (folder / BEFORE_NAME).unlink(missing_ok=True)
+        repo = training.hub_model_id or folder.absolute().name
         set_seed(training.seed)
         model = open_model(settings, training, prepared.config)
         if training.push_to_hub and first:
-            repo = training.hub_model_id or folder.absolute().name
-            check_publishable(model.config, repo, license=training.hub_license, token=training.hub_token)
+            _check_publishable(model, repo, settings, training)
         apply_preset(model, settings.preset, settings.lora)
         if first:
             # A launcher that starts one process in place of several does not say so.
@@ -92,14 +94,15 @@ def finetune(
             )
         held_out = prepared.held_out_rows()
         measuring = Measuring(settings, training, model, prepared, held_out)
-        trainer = FinetuningTrainer(
-            model,
-            measuring.in_the_loop if settings.eval_answers or settings.eval_audit else None,
-            args=training,
-            train_dataset=prepared.train,
-            eval_dataset=prepared.held_out,
-            data_collator=prepared.collator,
-        )
+        with explained(repo, training.hub_revision, writing=True, kind="model"):  # makes the repository
+            trainer = FinetuningTrainer(
+                model,
+                measuring.in_the_loop if settings.eval_answers or settings.eval_audit else None,
+                args=training,
+                train_dataset=prepared.train,
+                eval_dataset=prepared.held_out,
+                data_collator=prepared.collator,
+            )
         if training.disable_tqdm and progress is not None and first:
             trainer.add_callback(StepProgress(progress, stack))
         before = _before(folder, measuring, trainer)
@@ -116,7 +119,7 @@ def finetune(
             result.save(folder / RESULT_NAME)
             write_text(folder / CURVE_NAME, json.dumps(trainer.state.log_history, indent=1) + "\n")
             if training.push_to_hub:
-                _push(folder, training)
+                _push(folder, repo, training)
         trainer.accelerator.wait_for_everyone()
     return result
 
@@ -293,8 +296,24 @@ def _before(folder: Path, measuring: Measuring, trainer: FinetuningTrainer) -> d
     return found
 
 
-def _push(folder: Path, training: FinetuningTrainingArguments) -> None:
-    repo = training.hub_model_id or folder.absolute().name
+def _check_publishable(
+    model: SoundLlavaForConditionalGeneration,
+    repo: str,
+    settings: FinetuningArguments,
+    training: FinetuningTrainingArguments,
+) -> None:
+    """Check what the push at the end would refuse of the adapter, or of the whole model, that comes out."""
+    preset, config = find_preset(settings.preset), model.config
+    whole = not preset.lora and (model._is_whole_checkpoint or set(preset.parts) != {"audio_projection"})
+    if preset.lora and model._is_whole_checkpoint:
+        # Of such a model, LoRA layers are an adapter.
+        config = copy.deepcopy(config)
+        config.base_model_name_or_path, config.audio_encoder_name_or_path = config.name_or_path, None
+        config.base_model_revision = config.audio_encoder_revision = None
+    check_publishable(config, repo, license=training.hub_license, token=training.hub_token, whole=whole)
+
+
+def _push(folder: Path, repo: str, training: FinetuningTrainingArguments) -> None:
     try:
         publish(
             "model",

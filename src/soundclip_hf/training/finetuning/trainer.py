@@ -96,6 +96,9 @@ class FinetuningTrainer(Trainer):
         save_file(kept, folder / SAFE_WEIGHTS_NAME, metadata={"format": "pt"})
         torch.save(self.args, folder / "training_args.bin")
 
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Does nothing: a checkpoint holds no adapter, and the folder holds settings with paths of this machine."""
+
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         trained = {key for key, parameter in self.model.named_parameters() if parameter.requires_grad}
         odd = sorted(trained & set(load_result.missing_keys)) + sorted(load_result.unexpected_keys)
