@@ -1,5 +1,7 @@
 """Names of checkpoints: what `tiny` and `org/name@revision` mean, for every class and command."""
 
+import json
+
 import pytest
 import torch
 
@@ -14,8 +16,10 @@ from soundclip_hf import (
 from soundclip_hf.bundled import TINY
 from soundclip_hf.cli.loading import BUNDLED, ModelChoice
 from soundclip_hf.cli.output import UsageError
-from soundclip_hf.modeling.checkpoint_names import checkpoint_name
+from soundclip_hf.modeling.checkpoint_names import bundled_name, checkpoint_name
+from soundclip_hf.publishing.parts import find_parts
 from soundclip_hf.training.arguments import AlignmentArguments, ArgumentsError
+from soundclip_hf.training.finetuning.presets import apply_preset
 
 
 @pytest.mark.parametrize(
@@ -82,3 +86,18 @@ def test_commands_and_training_know_both_forms():
     settings = AlignmentArguments(base_model="tiny", audio_encoder="org/ears@v2")
     assert settings.base_model == str(TINY)
     assert (settings.audio_encoder, settings.audio_encoder_revision) == ("org/ears", "v2")
+
+
+def test_the_bundled_model_is_stored_by_its_name(tmp_path):
+    """An adapter on it is loaded wherever the package is installed, and is published without a base to look up."""
+    assert bundled_name(TINY) == bundled_name(f"{TINY}/../tiny") == "tiny"
+    assert bundled_name(tmp_path) == str(tmp_path)
+    model = SoundLlava.from_pretrained("tiny")
+    apply_preset(model, "lora")
+    model.save_pretrained(tmp_path / "lora")
+    for file in ("config.json", "peft/adapter_config.json"):
+        assert json.loads((tmp_path / "lora" / file).read_text())["base_model_name_or_path"] == "tiny"
+    again = SoundLlava.from_pretrained(tmp_path / "lora")
+    assert again.config.base_model_name_or_path == "tiny"
+    assert SoundClipModel.from_pretrained(tmp_path / "lora").config.vision_hidden_size == 128
+    assert find_parts(json.loads((tmp_path / "lora" / "config.json").read_text()), None, needed=True) == ([], {})

@@ -77,6 +77,12 @@ def commit_of(revision: str | None) -> str | None:
     return getattr(revision, "resolved", revision)
 
 
+def bundled_name(name: str | os.PathLike) -> str:
+    """The name of a checkpoint that means the same on every machine: "tiny" for the folder of the bundled model."""
+    folders = {os.path.realpath(folder): known for known, folder in BUNDLED_NAMES.items()}
+    return folders.get(os.path.realpath(name), str(name))
+
+
 class CheckpointNameMixin:
     """`from_pretrained` that takes the names of [`checkpoint_name`]."""
 
@@ -96,4 +102,4 @@ class CheckpointNameMixin:
             return parent.from_pretrained(name, *args, **kwargs)
 
 
-__all__ = ["CheckpointNameMixin", "checkpoint_name", "commit_of", "one_commit"]
+__all__ = ["BUNDLED_NAMES", "CheckpointNameMixin", "bundled_name", "checkpoint_name", "commit_of", "one_commit"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..hub_access import explained
-from ..modeling.checkpoint_names import checkpoint_name
+from ..modeling.checkpoint_names import BUNDLED_NAMES, checkpoint_name
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -54,7 +54,7 @@ def find_parts(config: dict[str, Any], api: "HfApi", *, needed: bool) -> tuple[l
     parts: list[Part] = []
     changed: dict[str, Any] = {}
     for role, (name_field, revision_field) in _FIELDS.items():
-        if config.get(name_field) is None:
+        if config.get(name_field) is None or config[name_field] in BUNDLED_NAMES:  # everybody has these
             continue
         found, revision = checkpoint_name(config[name_field], config.get(revision_field), revision_field)
         name = str(found)

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoConfig, PreTrainedConfig
 
 from ..modeling.audio_encoders.whisperclip.configuration_whisperclip import WhisperClipConfig
+from ..modeling.checkpoint_names import bundled_name
 from ..modeling.checkpoints.dual_encoder import dual_encoder_config
 from ..modeling.checkpoints.encoder import (
     NotAnAudioEncoderError,
@@ -149,7 +150,7 @@ def _from_sound_llava(arguments: AlignmentArguments, base: SoundLlavaConfig) -> 
     model = SoundClipModel.from_pretrained(name, dtype=dtype, **where)
     config = base
     if config.base_model_name_or_path is None:
-        config.base_model_name_or_path = name
+        config.base_model_name_or_path = bundled_name(name)
         config.base_model_revision = getattr(base, "_commit_hash", None) or revision
     fields = _alignment_fields(arguments)
     fields["projector_hidden_size"] = arguments.projector_hidden_size or config.sound_config.projector_hidden_size

@@ -13,7 +13,7 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from ...files import replacing, write_text
 from ..checkpoint_files import LoadingSteps, checkpoint_files, read_shapes, with_variant
-from ..checkpoint_names import commit_of
+from ..checkpoint_names import bundled_name, commit_of
 from ..configuration_soundclip import SoundLlavaConfig
 from ..pushing.mixins import ModelPushMixin, take_push_options
 from .adapter_file import write_adapter_file
@@ -280,7 +280,10 @@ def _name_whole_checkpoint(config: SoundLlavaConfig, folder: Path) -> None:
             f"{folder}: holds the whole model that the PEFT adapter belongs to, and would be overwritten by the "
             "adapter. Save it into another folder."
         )
-    config.base_model_name_or_path, config.base_model_revision = name, getattr(config, "_commit_hash", None)
+    config.base_model_name_or_path, config.base_model_revision = (
+        bundled_name(name),
+        getattr(config, "_commit_hash", None),
+    )
     # The audio encoder is in that checkpoint, and may have been trained: it is saved with the adapter.
     config.audio_encoder_name_or_path = config.audio_encoder_revision = None
 

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import PreTrainedConfig
 
 from ..checkpoint_files import Shapes, checkpoint_files, read_shapes
-from ..checkpoint_names import commit_of, one_commit
+from ..checkpoint_names import BUNDLED_NAMES, checkpoint_name, commit_of, one_commit
 from ..configuration_soundclip import SoundLlavaConfig
 from .adapter_file import read_adapter_file
 from .fingerprint import differences, fingerprint
@@ -58,7 +58,8 @@ def check_names_base(config: SoundLlavaConfig, name: str | os.PathLike) -> str:
             f"The adapter {str(name)!r} does not say which LLaVA it belongs to: config.json has no "
             "base_model_name_or_path. Pass base_model_name_or_path=… to from_pretrained."
         )
-    return str(config.base_model_name_or_path)
+    base = str(config.base_model_name_or_path)
+    return str(checkpoint_name(base)[0]) if base in BUNDLED_NAMES else base
 
 
 def is_of_ears(key: str) -> bool:

@@ -9,7 +9,7 @@ import torch
 from transformers import TrainingArguments
 
 from ...files import expand_user
-from ...modeling.checkpoint_names import checkpoint_name
+from ...modeling.checkpoint_names import bundled_name, checkpoint_name
 from ..settings_parser import ArgumentsError, parse_settings
 from ..trainer_packages import check_integrations, check_trackers
 from .presets import LORA_TARGETS, LoraSettings, find_preset
@@ -89,7 +89,7 @@ class FinetuningArguments:
                 given, revision = checkpoint_name(str(expand_user(self.model)), self.model_revision, "model_revision")
             except ValueError as error:
                 raise ArgumentsError(f"model {error}") from error
-            self.model = str(Path(given).resolve()) if Path(given).is_dir() else str(given)
+            self.model = bundled_name(Path(given).resolve()) if Path(given).is_dir() else str(given)
             self.model_revision = revision
         preset = find_preset(self.preset)
         for name, allowed in (

@@ -7,6 +7,7 @@ from transformers import AutoConfig, BitsAndBytesConfig
 
 from ...extras import require
 from ...hub_access import explained
+from ...modeling.checkpoint_names import checkpoint_name
 from ...modeling.configuration_soundclip import SoundLlavaConfig
 from ...modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
 from ...modeling.processing_soundllava import SoundLlavaProcessor
@@ -27,7 +28,7 @@ def open_processor(settings: FinetuningArguments) -> tuple[SoundLlavaConfig, Sou
     name, revision = str(settings.model), settings.model_revision
     with explained(name, revision, kind="model"):
         try:
-            config = AutoConfig.from_pretrained(name, revision=revision)
+            config = AutoConfig.from_pretrained(checkpoint_name(name)[0], revision=revision)
         except OSError as error:
             raise ArgumentsError(f"model={name!r}: {' '.join(str(error).split())}") from error
         if not isinstance(config, SoundLlavaConfig):

@@ -20,6 +20,7 @@ from ...evaluation.text_metrics.scores import MetricScore
 from ...extras import require
 from ...files import expand_user, write_text
 from ...hub_access import explained
+from ...modeling.checkpoint_names import bundled_name
 from ...modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
 from ...modeling.pushing.publishers import check_publishable, publish
 from ..checkpoints import claim, last_checkpoint, only_run
@@ -308,7 +309,8 @@ def _check_publishable(
     if preset.lora and model._is_whole_checkpoint:
         # Of such a model, LoRA layers are an adapter.
         config = copy.deepcopy(config)
-        config.base_model_name_or_path, config.audio_encoder_name_or_path = config.name_or_path, None
+        config.base_model_name_or_path = bundled_name(config.name_or_path)
+        config.audio_encoder_name_or_path = None
         config.base_model_revision = config.audio_encoder_revision = None
     check_publishable(config, repo, license=training.hub_license, token=training.hub_token, whole=whole)
 
