@@ -67,6 +67,8 @@ def finetune(
         options = context.args
         if not sys.stderr.isatty():
             options = ["--disable_tqdm", "true", *options]
+        if dry_run:  # transformers refuses bf16 where there is no GPU, and a dry run computes nothing with it
+            options = ["--use_cpu", "true", *options]
         try:
             settings, training = read_arguments(options, config)
             from ..publishing import model_push  # noqa: F401  (registers what --push_to_hub publishes with)
