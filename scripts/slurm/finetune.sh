@@ -7,6 +7,8 @@
 # shared file system. A job that is preempted, or that is about to reach TIME, is queued again and goes on from its last
 # checkpoint. After a failure, run the same command again. Arguments are those of `soundclip finetune`. Inside an
 # allocation (salloc), the training starts at once.
+#
+# Not run on a cluster by us: the tests check what it asks of Slurm and of accelerate, with stand-ins for both.
 set -euo pipefail
 
 GPUS="${GPUS:-8}"                  # per node, and so many processes
