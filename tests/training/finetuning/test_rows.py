@@ -142,3 +142,14 @@ def test_a_data_set_of_captions(tmp_path, streaming):
     assert len(answers(held_out)) == (2 if streaming else 1)
     with pytest.raises(ArgumentsError, match=r"answer_column='text': .* has the columns caption, mp4"):
         open_rows(RowSource(str(path), streaming=streaming, form=RowForm(None, "text")), seed=0)
+
+
+def test_a_few_rows_without_an_answer_do_not_end_a_run_before_it_starts(tmp_path):
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([*rows(9), *[{"question": "Q", "answer": None}] * 3]))
+    train, _ = open_rows(RowSource(str(path), eval_rows=1), seed=0)
+    check_rows(train, "rows")
+    path.write_text(json.dumps([*rows(3), *[{"question": "Q", "answer": None}] * 9]))
+    train, _ = open_rows(RowSource(str(path), eval_rows=1), seed=0)
+    with pytest.raises(ArgumentsError, match=r"dataset rows: row \d+: .* of the first 11 rows are no conversations"):
+        check_rows(train, "rows")

@@ -207,19 +207,26 @@ def open_rows(source: RowSource, seed: int) -> tuple[Rows | RowStream, Rows | Ro
 
 def check_rows(rows: Rows | RowStream, name: str, most: int = 64) -> None:
     """
-    Read the first rows as conversations, without opening their media.
+    Read the first rows as conversations, without opening their media. A few that cannot be trained on, such as those
+    whose captions are missing, are left out later.
 
     Raises:
-        ArgumentsError: If one of them cannot be trained on; the message names it and says why.
+        ArgumentsError: If most of them cannot be trained on; the message names the first and says why.
     """
+    faults: list[str] = []
+    checked = 0
     first: Iterable[dict[str, Any]] = (
         islice(rows, most) if isinstance(rows, RowStream) else map(rows.__getitem__, range(min(most, len(rows))))
     )
     for row in first:
+        checked += 1
         try:
             read_conversation(row)
         except RowError as error:
-            raise ArgumentsError(f"dataset {name}: row {row['row']}: {error}") from error
+            faults.append(f"row {row['row']}: {error}")
+    if 2 * len(faults) > checked:
+        others = f" ({len(faults)} of the first {checked} rows are no conversations)" if len(faults) > 1 else ""
+        raise ArgumentsError(f"dataset {name}: {faults[0]}{others}")
 
 
 def _split(source: RowSource, split: str) -> Rows | RowStream:

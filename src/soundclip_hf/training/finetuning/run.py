@@ -190,7 +190,7 @@ class DryRun:
             prepared.config.text_config,
             tokens=int(batch["input_ids"].numel()),
             element_size=2 if training.bf16 or training.fp16 else 4,
-            gradient_checkpointing=training.gradient_checkpointing,
+            gradient_checkpointing=bool(training.activation_checkpointing or training.gradient_checkpointing),
             devices=devices,
         )
         self.batch = {name: list(value.shape) for name, value in batch.items() if isinstance(value, torch.Tensor)}
