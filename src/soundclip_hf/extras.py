@@ -13,6 +13,7 @@ EXTRA_OF = {
     "h5py": "data",
     "httpx": "data",
     "matplotlib": "plots",
+    "peft": "train",
     "pyarrow": "data",
     "ray": "cluster",
     "rouge_score": "eval",

@@ -73,6 +73,7 @@ def convert(
         from ..conversion.folder_check import check_folder
         from ..conversion.new_folder import check_free, new_folder
         from ..files import sha256
+        from ..modeling.finite import check_finite
 
         transformers_logging.disable_progress_bar()
         check_free(destination, overwrite)
@@ -80,6 +81,7 @@ def convert(
         if (warning := PROVENANCE[name].warning) is not None:
             warn(warning)
         state = read_original(source)
+        check_finite({key: value for key, value in state.items() if hasattr(value, "is_floating_point")}, source)
         digest = sha256(source, partial(with_progress, doing="hashing"))
         model, extractor = from_original(name, state, **changed)
         row: dict[str, Any] = {"encoder": name, "source": str(source), "sha256": digest, "destination": None}

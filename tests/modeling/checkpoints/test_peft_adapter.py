@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 from hub_models import SAMPLES, adapter_model, logits
+from rounding import assert_equal_to_rounding
 from safetensors.torch import load_file, save_file
 from tiny_inputs import build_inputs
 from tiny_models import tiny_llava
@@ -52,6 +53,11 @@ def wrapped(model, **options):
     return peft.get_peft_model(model, settings(**options)).eval()
 
 
+def assert_same(found, expected):
+    """Equal weights in other places of memory may be summed in another order."""
+    assert_equal_to_rounding(torch.tensor(found), torch.tensor(expected))
+
+
 def files(folder):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
@@ -69,10 +75,10 @@ def test_one_folder_and_one_call(model, options, tmp_path):
     made.save_pretrained(tmp_path / "out")
     assert files(tmp_path / "out") == FILES
     loaded = SoundLlava.from_pretrained(tmp_path / "out")
-    assert logits(loaded) == expected
+    assert_same(logits(loaded), expected)
     assert not loaded.training
     loaded.save_pretrained(tmp_path / "again")
-    assert logits(AutoModelForMultimodalLM.from_pretrained(tmp_path / "again")) == expected
+    assert_same(logits(AutoModelForMultimodalLM.from_pretrained(tmp_path / "again")), expected)
     assert type(AutoModel.from_pretrained(tmp_path / "again")).__name__ == "SoundLlavaModel"
 
 
@@ -95,7 +101,7 @@ def test_layers_that_were_injected(model, tmp_path):
     expected = logits(model.eval())
     model.save_pretrained(tmp_path / "out")
     assert files(tmp_path / "out") == FILES
-    assert logits(SoundLlava.from_pretrained(tmp_path / "out")) == expected
+    assert_same(logits(SoundLlava.from_pretrained(tmp_path / "out")), expected)
 
 
 def test_precisions_stay(model, tmp_path):
@@ -108,7 +114,7 @@ def test_precisions_stay(model, tmp_path):
     loaded = SoundLlava.from_pretrained(tmp_path / "out", dtype="auto")
     assert loaded.dtype == torch.bfloat16
     assert {value.dtype for name, value in loaded.named_parameters() if "lora_" in name} == {torch.float32}
-    assert torch.equal(half_logits(loaded), expected)
+    torch.testing.assert_close(half_logits(loaded), expected, atol=2e-2, rtol=0)
 
 
 def half_logits(model):
@@ -124,17 +130,17 @@ def test_what_peft_itself_saves(model, tmp_path):
     expected = logits(loaded)
     made.save_pretrained(tmp_path / "ears")
     assert "adapter_config.json" in files(tmp_path / "ears")
-    assert logits(SoundLlava.from_pretrained(tmp_path / "ears")) == expected
-    assert logits(AutoModelForMultimodalLM.from_pretrained(tmp_path / "ears")) == expected
+    assert_same(logits(SoundLlava.from_pretrained(tmp_path / "ears")), expected)
+    assert_same(logits(AutoModelForMultimodalLM.from_pretrained(tmp_path / "ears")), expected)
     (tmp_path / "ears" / "adapter_config.json").rename(tmp_path / "moved.json")
     # PEFT names as base what was loaded: the folder with the ears, and not the LLaVA below it.
     made.save_pretrained(tmp_path / "lora")
     assert json.loads((tmp_path / "lora" / "adapter_config.json").read_text())["base_model_name_or_path"] == str(
         tmp_path / "ears"
     )
-    assert logits(AutoModelForMultimodalLM.from_pretrained(tmp_path / "lora")) == expected
+    assert_same(logits(AutoModelForMultimodalLM.from_pretrained(tmp_path / "lora")), expected)
     again = peft.PeftModel.from_pretrained(SoundLlava.from_pretrained(tmp_path / "ears"), tmp_path / "lora")
-    assert logits(again.get_base_model()) == expected
+    assert_same(logits(again.get_base_model()), expected)
 
 
 def test_peft_reads_the_folder(model, tmp_path):
@@ -158,7 +164,7 @@ def test_the_base_may_be_a_whole_model(model, tmp_path):
         made.save_pretrained(tmp_path / "whole")
     made.save_pretrained(tmp_path / "out")
     assert files(tmp_path / "out") == FILES
-    assert logits(SoundLlava.from_pretrained(tmp_path / "out")) == expected
+    assert_same(logits(SoundLlava.from_pretrained(tmp_path / "out")), expected)
 
 
 def test_what_cannot_be_saved_is_refused(model, tmp_path):
@@ -207,7 +213,7 @@ def test_what_does_not_fit_is_refused(model, tmp_path, monkeypatch):
         SoundLlava.from_pretrained(tmp_path)
     (tmp_path / "adapter_config.json").unlink()
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(ImportError, match=r"holds a PEFT adapter.*pip install peft"):
+    with pytest.raises(ImportError, match=r"holds a PEFT adapter.* needs peft, .* pip install 'soundclip-hf\[train\]'"):
         SoundLlava.from_pretrained(tmp_path)
 
 
@@ -245,7 +251,7 @@ def test_checkpoints_of_a_trainer(model, tmp_path):
     run.train()
     expected = logits(made.eval())
     assert files(tmp_path / "checkpoint-2") >= FILES
-    assert logits(SoundLlava.from_pretrained(tmp_path / "checkpoint-2")) == expected
+    assert_same(logits(SoundLlava.from_pretrained(tmp_path / "checkpoint-2")), expected)
 
 
 def test_names_without_peft(model):

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ...extras import require
 from ...files import replacing
 from ..checkpoint_files import read_shapes
 from ..configuration_soundclip import SoundLlavaConfig
@@ -60,6 +61,7 @@ def save_peft_adapter(
     Raises:
         ValueError: If not exactly one adapter is in use.
     """
+    require("peft", what="saving a model with LoRA layers")
     from peft import get_peft_model_state_dict
 
     name = active_adapter(model)
@@ -147,10 +149,9 @@ def load_peft_adapter(model: Any, request: LoadRequest, adapter: str = "default"
     if settings is None or weights is None:
         missing = PEFT_CONFIG if settings is None else PEFT_WEIGHTS
         raise OSError(f"{name} has no {missing}, which belongs to its PEFT adapter: save and push the model again.")
-    try:
-        from peft import PeftConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
-    except ImportError as error:
-        raise ImportError(f"{name} holds a PEFT adapter (LoRA), which needs PEFT: pip install peft") from error
+    require("peft", what=f"{name} holds a PEFT adapter (LoRA), which")
+    from peft import PeftConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+
     stored = {key: value.clone() for key, value in read_adapter_file(weights).items()}  # aligned in memory
     # A model without language model head takes what lies below the name "model".
     above = _WRAPPED if hasattr(model, "model") else f"{_WRAPPED}model."
