@@ -5,9 +5,8 @@
 
 import json
 import logging
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, redirect_stdout
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from .collators import PairCollator, collate_cached
 from .curve import BestEpoch, best_epoch, draw_curve
 from .embedding_cache import INDEX_NAME, CachedPairs, build_cache, cache_folder, finish_cache
 from .pairs import PairRows, PairStream, open_pairs
+from .run_arguments import run_command
 from .trainer import AlignmentTrainer, PairEncoder, Progress, StepProgress, TrainingError, readable
 
 logger = logging.getLogger("transformers.soundclip_hf.training")
@@ -318,17 +318,7 @@ def _frame(text: str) -> str | float:
 
 def main(options: Sequence[str] | None = None) -> None:
     """The command line of `python -m soundclip_hf.training.alignment`."""
-    try:
-        settings, training = read_arguments(sys.argv[1:] if options is None else options)
-        with redirect_stdout(sys.stderr):  # the trainer prints its logs to stdout
-            result = align(settings, training)
-    except (ValueError, OSError, RuntimeError, ImportError) as error:
-        if "--debug" in sys.argv:
-            raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, ArgumentsError) else 1)
-    if training.process_index == 0:
-        print(json.dumps(result.metrics))
+    run_command(read_arguments, align, options)
 
 
 if __name__ == "__main__":

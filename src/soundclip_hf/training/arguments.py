@@ -5,15 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import torch
-from transformers import TrainingArguments
-
 from ..files import expand_user
 from ..losses import loss_terms
 from ..modeling.audio_encoders.whisperclip.configuration_whisperclip import LayerFusion
 from ..modeling.checkpoint_names import checkpoint_name
+from .run_arguments import RunTrainingArguments
 from .settings_parser import ArgumentsError, check_extra, parse_settings
-from .trainer_packages import check_integrations, check_trackers
 
 
 @dataclass
@@ -136,7 +133,7 @@ class AlignmentArguments:
 
 
 @dataclass
-class AlignmentTrainingArguments(TrainingArguments):
+class AlignmentTrainingArguments(RunTrainingArguments):
     """
     `TrainingArguments` with the recipe of the paper's appendix E as defaults; it does not state all of them.
 
@@ -148,8 +145,6 @@ class AlignmentTrainingArguments(TrainingArguments):
     output_dir: str | None = "out/align"
     learning_rate: float = 5e-5
     num_train_epochs: float = 10.0
-    optim: str = "adamw_torch"  # with weight_decay 0 this is Adam
-    weight_decay: float = 0.0
     lr_scheduler_type: str = "reduce_lr_on_plateau"
     lr_scheduler_kwargs: dict[str, Any] | str | None = field(default_factory=lambda: {"factor": 0.1, "patience": 2})
     max_grad_norm: float = 0.0  # the paper does not clip
@@ -157,32 +152,8 @@ class AlignmentTrainingArguments(TrainingArguments):
     per_device_eval_batch_size: int = 256
     eval_strategy: str = "epoch"
     save_strategy: str = "epoch"
-    save_total_limit: int | None = 2
-    logging_steps: float = 10
     # A last batch of few pairs would be easier than the others, and a batch of one pair has no contrastive loss.
     dataloader_drop_last: bool = True
-    remove_unused_columns: bool = False
-    logging_nan_inf_filter: bool = False
-    hub_license: str | None = None
-    report_to: str = "none"
-    # Every process reads its own rows of a stream. Without their unreadable rows, batches differ in length, and
-    # accelerate could not split them among the processes.
-    accelerator_config: dict[str, Any] | str | None = field(default_factory=lambda: {"dispatch_batches": False})
-
-    def __post_init__(self) -> None:
-        # The trainer itself checks these packages only after models and data have been loaded.
-        check_integrations(self.optim, bool(self.deepspeed), self.use_liger_kernel)
-        super().__post_init__()
-        try:
-            expand_user(str(self.output_dir))
-        except ValueError as error:
-            raise ArgumentsError(f"output_dir {error}") from error
-        try:
-            check_trackers(self.report_to)
-        except ValueError as error:
-            raise ArgumentsError(str(error)) from None
-        if not torch.cuda.is_available():
-            self.dataloader_pin_memory = False
 
 
 def read_arguments(

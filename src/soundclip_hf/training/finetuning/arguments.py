@@ -1,17 +1,14 @@
 """Settings of a fine-tuning run, from a YAML file and a command line."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import TrainingArguments
-
 from ...files import expand_user
 from ...modeling.checkpoint_names import bundled_name, checkpoint_name
+from ..run_arguments import RunTrainingArguments
 from ..settings_parser import ArgumentsError, parse_settings
-from ..trainer_packages import check_integrations, check_trackers
 from .presets import LORA_TARGETS, LoraSettings, find_preset
 from .rows import RowForm, RowSource
 
@@ -176,7 +173,7 @@ class FinetuningArguments:
 
 
 @dataclass
-class FinetuningTrainingArguments(TrainingArguments):
+class FinetuningTrainingArguments(RunTrainingArguments):
     """
     `TrainingArguments` with defaults for LoRA. With `push_to_hub`, what comes out is published once, at the end, as
     `soundclip push` does; checkpoints stay on this machine.
@@ -188,8 +185,6 @@ class FinetuningTrainingArguments(TrainingArguments):
     output_dir: str | None = "out/finetune"
     learning_rate: float = 2e-4
     num_train_epochs: float = 1.0
-    optim: str = "adamw_torch"
-    weight_decay: float = 0.0
     lr_scheduler_type: str = "cosine"
     lr_scheduler_kwargs: dict[str, Any] | str | None = None
     max_grad_norm: float = 1.0
@@ -199,31 +194,8 @@ class FinetuningTrainingArguments(TrainingArguments):
     eval_steps: float | None = 200
     save_strategy: str = "steps"
     save_steps: float = 200
-    save_total_limit: int | None = 2
-    logging_steps: float = 10
-    remove_unused_columns: bool = False
-    logging_nan_inf_filter: bool = False
     # Of the loss alone: logits of a held-out set would fill the memory.
     prediction_loss_only: bool = True
-    hub_license: str | None = None
-    report_to: str = "none"
-    # Rows differ in length, and accelerate could not split a batch among the processes.
-    accelerator_config: dict[str, Any] | str | None = field(default_factory=lambda: {"dispatch_batches": False})
-
-    def __post_init__(self) -> None:
-        # The trainer itself checks these packages only after models and data have been loaded.
-        check_integrations(self.optim, bool(self.deepspeed), self.use_liger_kernel)
-        super().__post_init__()
-        try:
-            expand_user(str(self.output_dir))
-        except ValueError as error:
-            raise ArgumentsError(f"output_dir {error}") from error
-        try:
-            check_trackers(self.report_to)
-        except ValueError as error:
-            raise ArgumentsError(str(error)) from None
-        if not torch.cuda.is_available():
-            self.dataloader_pin_memory = False
 
 
 def read_arguments(

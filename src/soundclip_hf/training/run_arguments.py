@@ -1,0 +1,80 @@
+"""The trainer's settings that alignment and fine-tuning share, and the ends of their command lines."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+from ..files import expand_user
+from .settings_parser import ArgumentsError
+from .trainer_packages import check_integrations, check_trackers
+
+
+@dataclass
+class RunTrainingArguments(TrainingArguments):
+    """
+    `TrainingArguments` that are checked before models and data are loaded.
+
+    `hub_license` is the licence of what is published, as the Hub spells it; weights that may not be used commercially
+    need it.
+    """
+
+    optim: str = "adamw_torch"  # with weight_decay 0 this is Adam
+    weight_decay: float = 0.0
+    save_total_limit: int | None = 2
+    logging_steps: float = 10
+    remove_unused_columns: bool = False
+    logging_nan_inf_filter: bool = False
+    hub_license: str | None = None
+    report_to: str = "none"
+    # Every process reads its own rows of a stream. Batches differ in length or in their number of rows, and accelerate
+    # could not split one among the processes.
+    accelerator_config: dict[str, Any] | str | None = field(default_factory=lambda: {"dispatch_batches": False})
+
+    def __post_init__(self) -> None:
+        # The trainer itself checks these packages only after models and data have been loaded.
+        check_integrations(self.optim, bool(self.deepspeed), self.use_liger_kernel)
+        super().__post_init__()
+        try:
+            expand_user(str(self.output_dir))
+        except ValueError as error:
+            raise ArgumentsError(f"output_dir {error}") from error
+        try:
+            check_trackers(self.report_to)
+        except ValueError as error:
+            raise ArgumentsError(str(error)) from None
+        if not torch.cuda.is_available():
+            self.dataloader_pin_memory = False
+
+
+def run_command(
+    read: Callable[[Sequence[str]], tuple[Any, RunTrainingArguments]],
+    run: Callable[[Any, Any], Any],
+    options: Sequence[str] | None,
+) -> None:
+    """
+    Read settings from a command line, run, and print the metrics as JSON; errors are one line.
+
+    Args:
+        read, run: Of alignment or of fine-tuning.
+        options: None takes those of this process.
+    """
+    try:
+        settings, training = read(sys.argv[1:] if options is None else options)
+        with redirect_stdout(sys.stderr):  # the trainer prints its logs to stdout
+            result = run(settings, training)
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        if "--debug" in sys.argv:
+            raise
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ArgumentsError) else 1)
+    if training.process_index == 0:
+        print(json.dumps(result.metrics))
+
+
+__all__ = ["RunTrainingArguments", "run_command"]
