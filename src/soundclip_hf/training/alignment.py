@@ -29,6 +29,7 @@ from .curve import BestEpoch, best_epoch, draw_curve
 from .embedding_cache import INDEX_NAME, CachedPairs, build_cache, cache_folder, finish_cache
 from .pairs import PairRows, PairStream, open_pairs
 from .run_arguments import run_command
+from .settings_parser import parse_frame
 from .trainer import AlignmentTrainer, PairEncoder, Progress, StepProgress, TrainingError, readable
 
 logger = logging.getLogger("transformers.soundclip_hf.training")
@@ -103,7 +104,7 @@ def align(
                 stack.enter_context(only_run(folder))
             claim(folder, recipe, settings.overwrite)
         encoder = PairEncoder(aligner.model)
-        collator: Any = PairCollator(aligner.pair_processor, _frame(settings.frame))
+        collator: Any = PairCollator(aligner.pair_processor, parse_frame(settings.frame))
         if settings.cache_embeddings is not None:
             train, validation = _cached(settings, training, aligner, encoder, collator, train, validation, progress)
             collator = collate_cached
@@ -305,15 +306,6 @@ def recipe_of(settings: AlignmentArguments, training: AlignmentTrainingArguments
     values |= {name: getattr(training, name) for name in _OF_THE_RECIPE}
     values["batch_size"] = training.per_device_train_batch_size * training.world_size
     return json.loads(json.dumps(values, default=lambda value: getattr(value, "value", str(value))))
-
-
-def _frame(text: str) -> str | float:
-    if text in ("middle", "first"):
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise ArgumentsError(f"frame={text!r}: give middle, first or a number of seconds") from None
 
 
 def main(options: Sequence[str] | None = None) -> None:

@@ -66,6 +66,21 @@ def parse_settings(kinds: Sequence[type], options: Sequence[str], config: str | 
     return tuple(settings)
 
 
+def parse_frame(text: str) -> str | float:
+    """
+    Which frame of a clip a setting means: "middle", "first" or seconds.
+
+    Raises:
+        ArgumentsError: If it is none of these.
+    """
+    if text in ("middle", "first"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentsError(f"frame={text!r}: give middle, first or a number of seconds") from None
+
+
 def check_extra() -> None:
     """
     Raises:
@@ -83,4 +98,4 @@ def _check_names(values: dict[str, Any], where: str, kinds: Sequence[Any]) -> No
             raise ArgumentsError(f"{where}{name}: unknown setting" + (f"; did you mean {near[0]}?" if near else ""))
 
 
-__all__ = ["ArgumentsError", "check_extra", "parse_settings"]
+__all__ = ["ArgumentsError", "check_extra", "parse_frame", "parse_settings"]

@@ -146,19 +146,6 @@ class FinetuningArguments:
             RowForm(self.question, self.answer_column, self.audio_column, self.image_column, self.video_column),
         )
 
-    @property
-    def frame_time(self) -> str | float:
-        """
-        Raises:
-            ArgumentsError: If `frame` is neither "middle" nor "first" nor a number.
-        """
-        if self.frame in ("middle", "first"):
-            return self.frame
-        try:
-            return float(self.frame)
-        except ValueError:
-            raise ArgumentsError(f"frame={self.frame!r}: give middle, first or a number of seconds") from None
-
     def check_complete(self) -> None:
         """
         Raises:

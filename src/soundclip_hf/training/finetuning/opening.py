@@ -11,7 +11,7 @@ from ...modeling.checkpoint_names import checkpoint_name
 from ...modeling.configuration_soundclip import SoundLlavaConfig
 from ...modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
 from ...modeling.processing_soundllava import SoundLlavaProcessor
-from ..settings_parser import ArgumentsError
+from ..settings_parser import ArgumentsError, parse_frame
 from .arguments import FinetuningArguments, FinetuningTrainingArguments
 from .collator import SoundLlavaCollator
 from .presets import PRESETS
@@ -59,7 +59,7 @@ def open_collator(
         packing=settings.packing,
         media_folder=media_folder,
         max_bad_rows=settings.max_bad_rows,
-        frame=settings.frame_time,
+        frame=parse_frame(settings.frame),
         num_frames=settings.num_frames,
     )
 
