@@ -14,6 +14,7 @@ import typer
 
 from soundclip_hf.bundled import CLIP
 from soundclip_hf.cli import app
+from soundclip_hf.extras import EXTRA_OF
 
 # As the console script starts.
 SOUNDCLIP = [sys.executable, "-c", "from soundclip_command import main; main()"]
@@ -46,6 +47,7 @@ def test_help_of_every_command_needs_nothing_heavy():
 import sys
 import soundclip_command
 from soundclip_hf.cli import app
+from soundclip_hf.extras import EXTRA_OF
 for words in {every!r}:
     app([*words, "--help"], standalone_mode=False)
 app(["--version"], standalone_mode=False)
@@ -119,6 +121,27 @@ def test_version_and_usage(soundclip):
     assert "listen" in unknown.error
 
 
+def test_help_lists_every_command_once_with_a_whole_sentence(soundclip, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = soundclip("--help").stdout
+    commands_on = text[text.index("Ask about clips") : text.index("A first walk")]
+    listed = [line.split() for line in commands_on.splitlines() if line.startswith("  ") and line.strip()]
+    names = [words[0] for words in listed]
+    assert sorted(names) == sorted(typer.main.get_command(app).commands)
+    assert "..." not in text.partition("COMMAND [ARGS]...")[2]
+    assert all(words[-1].endswith(".") for words in listed)
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("soundclip des", "describe"), ("soundclip eval ret", "retrieval"), ("soundclip au", "audit")],
+)
+def test_the_shell_completes_commands(typed, offered):
+    asked = {"_SOUNDCLIP_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+    done = subprocess.run(SOUNDCLIP, capture_output=True, text=True, timeout=60, env={**ENVIRONMENT, **asked})
+    assert offered in done.stdout.split(), done.stderr
+
+
 def test_env(soundclip):
     (row,) = soundclip("env", "--json").rows
     assert row["packages"]["torch"] == version("torch")
@@ -127,9 +150,11 @@ def test_env(soundclip):
     assert row["hf_cache"]
     assert row["cpu"]
     assert isinstance(row["gpu"], list)
-    assert set(row["optional"]) >= {"peft", "bitsandbytes", "datasets"}
+    distributions = {module.replace("_score", "-score") for module in EXTRA_OF}
+    assert set(row["optional"]) >= {"bitsandbytes", *distributions}
+    assert row["optional"]["peft"] == version("peft")
     text = soundclip("env").stdout
-    assert f"transformers     {version('transformers')}" in text
+    assert f"transformers           {version('transformers')}" in text
 
 
 def test_a_real_process_keeps_its_streams_apart():

@@ -29,15 +29,26 @@ OPTIONAL = (
     "bitsandbytes",
     "datasets",
     "datatrove",
+    "deepspeed",
+    "fastapi",
+    "flash_attn",
     "gradio",
     "h5py",
     "httpx",
+    "kernels",
     "matplotlib",
+    "openai",
     "peft",
     "pyarrow",
     "ray",
+    "rouge-score",
+    "sacrebleu",
+    "sentence-transformers",
     "tensorboard",
     "torchcodec",
+    "trl",
+    "uvicorn",
+    "vllm",
 )
 
 
@@ -59,10 +70,10 @@ def env(
             if isinstance(value, dict):
                 print(name)
                 for key, entry in value.items():
-                    print(f"  {key:<16} {entry or 'not installed'}")
+                    print(f"  {key:<22} {entry or 'not installed'}")
             else:
                 text = ", ".join(value) if isinstance(value, list) else value
-                print(f"{name:<18} {'none' if text in (None, '') else text}")
+                print(f"{name:<24} {'none' if text in (None, '') else text}")
 
 
 def _gather() -> dict[str, Any]:
@@ -81,8 +92,10 @@ def _gather() -> dict[str, Any]:
         "gpu": [f"{gpu.name} ({gpu.total_memory / 2**30:.0f} GiB)" for gpu in gpus],
         "cpu": _cpu(),
         "cpu_threads": torch.get_num_threads(),
+        "hf_endpoint": constants.ENDPOINT if os.environ.get("HF_ENDPOINT") else "the default",
         "hf_cache": constants.HF_HUB_CACHE,
         "offline": bool(constants.HF_HUB_OFFLINE),
+        "package": str(Path(__file__).parents[1]),
         "executable": sys.executable,
     }
 
