@@ -30,6 +30,7 @@ CASES = {
     "search": [(["{}/index", "{}/tone.wav", "--by", "audio"], WORKS)],
     "convert": [(["whisper", "{}/whisper/model.safetensors", "{}/out/ears"], WORKS)],
     "env": [([], WORKS)],
+    "samples": [(["{}/out/samples", "--count", "1"], WORKS)],
     "audit": [(["--limit", "2", "--max-new-tokens", "2", "--out", "{}/out/a.json"], WORKS)],
     "push": [
         (

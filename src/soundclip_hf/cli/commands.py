@@ -10,16 +10,17 @@ from .align import SETTINGS_FOLLOW, align
 from .ave2 import ave2
 from .convert import convert
 from .describe import describe
-from .embed import embed
 from .env import env
 from .evaluation import evaluate
 from .evaluation.audit import audit
 from .evaluation.reproduce import reproduce
 from .evaluation.tradeoff import tradeoff
 from .finetune import finetune
-from .index import index
 from .push import push
-from .search import search
+from .retrieval.embed import embed
+from .retrieval.index import index
+from .retrieval.search import search
+from .samples import samples
 
 # Sections of `soundclip --help`, in the order in which a user meets them.
 ASK = "Ask about clips and pictures"
@@ -34,6 +35,7 @@ A first walk, with no network and no files of your own:
 
 \b
   soundclip describe                           what makes the sound of a clip?
+  soundclip samples samples                    clips, sounds and questions to try more
   soundclip audit --limit 16                   does the model really hear?
   soundclip finetune --config finetune/tiny    teach it, in some minutes
 """
@@ -83,6 +85,7 @@ app.command(context_settings=SETTINGS_FOLLOW, rich_help_panel=TRAIN, short_help=
 )
 app.command(rich_help_panel=TRAIN, short_help="Convert an original checkpoint of an audio encoder.")(convert)
 app.command(rich_help_panel=TRAIN, short_help="Publish a model or an adapter on the Hub.")(push)
+app.command(rich_help_panel=DATA, short_help="Write sample files to try the other commands with.")(samples)
 app.add_typer(
     ave2, name="ave2", rich_help_panel=DATA, short_help="Make, check and read audio-visual data sets (AVE-2)."
 )

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from . import options
+from .. import options
+from ..output import FAILED, CliError, in_options, note, reporting, result, with_progress
 from .embed import open_store
-from .output import FAILED, CliError, in_options, note, reporting, result, with_progress
 
 
 def index(
@@ -49,11 +49,11 @@ def index(
         if out.exists() and not out.is_dir():
             raise CliError(f"--out {out}: is a file; choose a folder")
 
-        from ..media_kinds import CLIPS, PICTURES, SOUNDS, media_files
-        from ..retrieval.embedding import embed_files, store_all
-        from ..retrieval.reading import Reading, Source, unchanged
-        from .dual_encoder import load_dual
-        from .loading import ModelChoice
+        from ...media_kinds import CLIPS, PICTURES, SOUNDS, media_files
+        from ...retrieval.embedding import embed_files, store_all
+        from ...retrieval.reading import Reading, Source, unchanged
+        from ..dual_encoder import load_dual
+        from ..loading import ModelChoice
 
         how = Reading(modality.value, moment, frames)
         found = media_files(folder, SOUNDS | PICTURES | CLIPS, leave_out=out)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import options
-from .output import FAILED, CliError, in_options, note, reporting, result, with_progress
+from .. import options
+from ..output import FAILED, CliError, in_options, note, reporting, result, with_progress
 
 if TYPE_CHECKING:
-    from ..retrieval.embedding_store import Block, EmbeddingStore
+    from ...retrieval.embedding_store import Block, EmbeddingStore
 
 
 def embed(
@@ -53,13 +53,13 @@ def embed(
         moment = options.parse_frame(frame)
         names = list(dict.fromkeys(files))
 
-        from ..files import name_beside, remove_leftovers
-        from ..media import without_password
-        from ..retrieval.embedding import embed_files, store_all
-        from ..retrieval.embedding_store import join, other_settings, write_block
-        from ..retrieval.reading import Reading, Source, unchanged
-        from .dual_encoder import load_dual
-        from .loading import ModelChoice
+        from ...files import name_beside, remove_leftovers
+        from ...media import without_password
+        from ...retrieval.embedding import embed_files, store_all
+        from ...retrieval.embedding_store import join, other_settings, write_block
+        from ...retrieval.reading import Reading, Source, unchanged
+        from ..dual_encoder import load_dual
+        from ..loading import ModelChoice
 
         made = _made_before(out)
         way = alignment and alignment.value
@@ -114,8 +114,8 @@ def open_store(folder: Path, settings: dict[str, Any], out: Path) -> "EmbeddingS
     Raises:
         CliError: If it cannot be written, another run does, or it was made with other settings.
     """
-    from ..files import InUseError
-    from ..retrieval.embedding_store import EmbeddingStore, other_settings
+    from ...files import InUseError
+    from ...retrieval.embedding_store import EmbeddingStore, other_settings
 
     try:
         store = EmbeddingStore(folder, writing=True)
@@ -131,7 +131,7 @@ def open_store(folder: Path, settings: dict[str, Any], out: Path) -> "EmbeddingS
 
 
 def _made_before(out: Path) -> "Block | None":
-    from ..retrieval.embedding_store import read_block
+    from ...retrieval.embedding_store import read_block
 
     if out.is_dir():
         raise CliError(f"--out {out}: is a folder; choose a file")

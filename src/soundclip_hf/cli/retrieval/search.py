@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import DebugOption, DeviceOption, DtypeOption, JsonOption
-from .output import CliError, UsageError, in_options, note, reporting, result
+from ..options import DebugOption, DeviceOption, DtypeOption, JsonOption
+from ..output import CliError, UsageError, in_options, note, reporting, result
 
 if TYPE_CHECKING:
-    from ..retrieval.embedding_store import Kind
+    from ...retrieval.embedding_store import Kind
 
 
 class By(StrEnum):
@@ -47,7 +47,7 @@ def search(
     Exit code: 0, 1 if something failed, 2 if the command line is wrong.
     """
     with reporting(debug):
-        from ..media_kinds import kind_of
+        from ...media_kinds import kind_of
 
         kind = kind_of(query)
         if by is not None and kind not in ("video", by.value):
@@ -59,12 +59,12 @@ def search(
         if not any(len(getattr(block, wanted)) for block in blocks):
             raise CliError(f"{index}: holds no {what} (--modality {settings['modality']}); index them first")
 
-        from ..media import without_password
-        from ..retrieval.embedding import embed_files
-        from ..retrieval.exact_search import exact_search
-        from ..retrieval.reading import Reading, Source
-        from .dual_encoder import load_dual
-        from .loading import BUNDLED, ModelChoice
+        from ...media import without_password
+        from ...retrieval.embedding import embed_files
+        from ...retrieval.exact_search import exact_search
+        from ...retrieval.reading import Reading, Source
+        from ..dual_encoder import load_dual
+        from ..loading import BUNDLED, ModelChoice
 
         name = model or (None if settings["model"] == BUNDLED else settings["model"])
         choice = ModelChoice(
@@ -110,7 +110,7 @@ def search(
 
 
 def _open(index: Path) -> tuple[list[Any], dict[str, Any]]:
-    from ..retrieval.embedding_store import EmbeddingStore
+    from ...retrieval.embedding_store import EmbeddingStore
 
     if not index.is_dir():
         raise CliError(
