@@ -1,4 +1,4 @@
-.PHONY: demo test test-slow test-gpu test-lowest test-newest check lock clean
+.PHONY: demo test test-slow test-gpu test-lowest test-newest check docs lock clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -32,6 +32,9 @@ check: $(VENV)/.installed  ## Lint and types
 	$(BIN)/ruff format --check src tests scripts
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed  ## The documentation site, into site/; a link that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir site
+
 lock: $(VENV)/.installed  ## Renew both locks with the newest releases that pyproject.toml allows
 	$(COMPILE) --universal --python-version 3.11 --output-file requirements/locked.txt
 	$(COMPILE) --resolution lowest-direct --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
@@ -46,4 +49,4 @@ $(LOWEST)/.installed: $(PROJECT) requirements/lowest.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(LOWEST) .venv-newest dist build
+	rm -rf $(VENV) $(LOWEST) .venv-newest dist build site
