@@ -123,7 +123,11 @@ SETTINGS: dict[str, Callable[[list[str]], Any]] = {
 # Lines that a page says its code prints.
 PRINTS = {
     "ave2.md": ["(48000,) 16000", "5 9.0", "5"],
-    "concepts.md": ["zero 65", "drop 9", "drop 8 [12, 13, 14, 20, 21, 22, 29, 30]"],
+    "concepts.md": [
+        "zero 65",
+        "drop 9",
+        "drop 8 [12, 13, 14, 20, 21, 22, 29, 30]",
+    ],
     "encoders.md": ["torch.Size([2, 64])"],
     "evaluate.md": ["0.5", "{'t1': 21.0}"],
     "quickstart.md": ["The clock.", "It is blue."],
