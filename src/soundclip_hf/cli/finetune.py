@@ -59,6 +59,7 @@ def finetune(
         check_extra()  # before the seconds that the imports below take
         from transformers.utils import logging as transformers_logging
 
+        from ..training.embedding_cache import CacheError
         from ..training.finetuning.arguments import read_arguments
         from ..training.trainer import TrainingError
         from .output import CliError
@@ -79,7 +80,7 @@ def finetune(
                 done: Any = DryRun(settings, training, devices) if dry_run else train(settings, training, progress)
         except SettingError as error:
             raise UsageError(str(error)) from error
-        except (TrainingError, ImportError) as error:
+        except (CacheError, TrainingError, ImportError) as error:
             raise CliError(str(error)) from error
         if dry_run:
             _show_plan(done, devices, as_json)
@@ -103,6 +104,7 @@ def _show_plan(plan: "DryRun", devices: int, as_json: bool) -> None:
                 "parameters": as_dicts(plan.table),
                 "memory_bytes": plan.memory.to_dict(),
                 "devices": devices,
+                "cache_embeddings": plan.cache_embeddings,
                 "first_batch": plan.batch,
                 "supervised_tokens": plan.supervised,
                 "first_answer": plan.text,
@@ -114,6 +116,10 @@ def _show_plan(plan: "DryRun", devices: int, as_json: bool) -> None:
     print(f"\nestimated memory of {devices} device{'s' * (devices > 1)}{each} (without the CUDA context):")
     for name, value in plan.memory.to_dict().items():
         print(f"  {name:<14}{value / 2**30:>9.3f} GiB")
+    if plan.cache_embeddings is None:
+        print("\nsounds: the audio encoder hears those of a batch in every step (cache_embeddings is not set)")
+    else:
+        print(f"\nsounds: the audio encoder hears each of them once; embeddings are kept in {plan.cache_embeddings}")
     print("\nfirst batch:")
     for name, shape in plan.batch.items():
         print(f"  {name:<22}{'x'.join(map(str, shape))}")

@@ -3,7 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
+import torch
+
 from ..media import load_sound
+from .slots.slot import EncodedSound
 
 
 def sound_inputs(
@@ -14,15 +17,26 @@ def sound_inputs(
 
     Args:
         feature_extractor: Of the audio encoder.
-        sounds: `(source, sampling rate of a bare array in Hz or None)`.
+        sounds: `(source, sampling rate of a bare array in Hz or None)`; either all of them are [`EncodedSound`]s, or
+            none is.
         audio_kwargs: For the feature extractor.
 
     Returns:
-        `input_features` `(sounds, windows, ...)` float32 and `input_features_mask`.
+        `input_features` `(sounds, windows, ...)` float32 and `input_features_mask`; of [`EncodedSound`]s,
+        `sound_embeds` `(sounds, d_a)` float32.
 
     Raises:
         ValueError: If a sound cannot be used, naming its place. `MediaError`, one of them, names the file.
     """
+    sounds = list(sounds)
+    encoded = [source.embedding for source, _ in sounds if isinstance(source, EncodedSound)]
+    if encoded:
+        if len(encoded) < len(sounds):
+            raise ValueError(
+                f"{len(encoded)} of {len(sounds)} sounds of a call are encoded already: give the embeddings of all of "
+                "them, or of none"
+            )
+        return {"sound_embeds": torch.stack(encoded).float().numpy()}
     rate, waveforms = feature_extractor.sampling_rate, []
     for index, (source, source_rate) in enumerate(sounds):
         try:

@@ -28,6 +28,7 @@ from ..modeling.processing_soundclip import SoundClipProcessor
 from ..modeling.processing_soundllava import SoundLlavaProcessor
 from ..modeling.projector import AlignmentProjector
 from .arguments import AlignmentArguments, ArgumentsError
+from .embedding_cache import encoder_key, part_settings
 
 
 @dataclass
@@ -52,19 +53,10 @@ class Aligner:
 
     def describe(self) -> dict[str, Any]:
         """Everything about the towers and their preprocessing that changes an embedding; the key of a cache."""
-        audio_config = self.model.config.audio_config.to_dict()
-        for name in ("_name_or_path", "transformers_version", "dtype", "architectures"):
-            audio_config.pop(name, None)
-        seen = fingerprint(self.model.vision_tower, self.model.config.vision_feature_layer)
         return {
-            "encoder": self.config.audio_encoder_name_or_path or self.config.base_model_name_or_path,
-            "encoder_revision": self.config.audio_encoder_revision or self.config.base_model_revision,
-            "encoder_config": audio_config,
-            # The name of a folder does not change with its weights.
-            "encoder_sample": fingerprint(self.model.audio_tower, 0)["values"],
-            "feature_extractor": _settings(self.processor.feature_extractor),
-            "vision": seen,
-            "image_processor": _settings(self.pair_processor.image_processor),
+            **encoder_key(self.config, self.model.audio_tower, self.processor.feature_extractor),
+            "vision": fingerprint(self.model.vision_tower, self.model.config.vision_feature_layer),
+            "image_processor": part_settings(self.pair_processor.image_processor),
             "dtype": str(self.model.dtype),
         }
 
@@ -234,10 +226,6 @@ def _config(
     except (OSError, ValueError, KeyError) as error:
         where = "a folder without a readable config.json" if os.path.isdir(name) else "neither a folder nor on the Hub"
         raise ArgumentsError(f"{field} {name}: is {where} ({' '.join(str(error).split())[:200]})") from error
-
-
-def _settings(part: Any) -> dict[str, Any]:
-    return {key: value for key, value in part.to_dict().items() if key not in ("processor_class", "mel_filters")}
 
 
 __all__ = ["Aligner", "load_aligner"]

@@ -5,7 +5,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 from transformers import set_seed
 
 from ..evaluation.results import EvalResult
@@ -26,11 +25,11 @@ from .arguments import AlignmentArguments, AlignmentTrainingArguments, Arguments
 from .checkpoints import claim, last_checkpoint, only_run
 from .collators import PairCollator, collate_cached
 from .curve import BestEpoch, best_epoch, draw_curve
-from .embedding_cache import INDEX_NAME, CachedPairs, build_cache, cache_folder, finish_cache
+from .embedding_cache import CachedPairs, cache_folder, fill_cache
 from .pairs import PairRows, PairStream, open_pairs
-from .run_arguments import run_command
+from .run_arguments import Progress, run_command
 from .settings_parser import parse_frame
-from .trainer import AlignmentTrainer, PairEncoder, Progress, StepProgress, TrainingError, readable
+from .trainer import AlignmentTrainer, PairEncoder, StepProgress, TrainingError, readable
 
 logger = logging.getLogger("transformers.soundclip_hf.training")
 
@@ -174,16 +173,12 @@ def _cached(
     validation: PairRows | PairStream,
     progress: Progress | None,
 ) -> tuple[CachedPairs, CachedPairs]:
-    from accelerate import PartialState
-
     encoder.to(training.device).eval()
-    advance: Callable[[int], Any]
     widths = (aligner.model.config.audio_embedding_dim, aligner.model.config.vision_hidden_size)
 
     @torch.no_grad()
     def embed(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, int]:
         rows, bad = batch.pop("rows"), len(batch.pop("bad"))
-        advance(len(rows) + bad)
         if not len(rows):
             return rows, torch.empty(0, widths[0]), torch.empty(0, widths[1]), bad
         batch = {name: values.to(training.device) for name, values in batch.items()}
@@ -193,7 +188,6 @@ def _cached(
     towers = aligner.describe()
 
     def cached(rows: PairRows | PairStream, split: str) -> Path:
-        nonlocal advance
         key = {
             **towers,
             "frame": settings.frame,
@@ -203,37 +197,19 @@ def _cached(
             "rows": rows.identity(),
         }
         folder = cache_folder(str(settings.cache_embeddings), key)
-        if (folder / INDEX_NAME).is_file():
-            return folder
-        with ExitStack() as stack:
-            if training.process_index == 0:
-                stack.enter_context(only_run(folder))
-            count = -(-len(rows) // training.world_size) if isinstance(rows, PairRows) else None
-            shards = len(list(folder.glob("shard-*.safetensors"))) // training.world_size
-            done = min(shards * settings.cache_shard_rows, count) if count else 0
-            if progress is not None and training.process_index == 0:
-                advance = stack.enter_context(progress(f"embedding {split}", count, done))
-            else:
-                silent = bool(training.disable_tqdm) or training.process_index > 0
-                bar = tqdm(desc=f"embedding {split}", unit="row", total=count, initial=done, disable=silent)
-                advance = stack.enter_context(bar).update
-            build_cache(
-                rows,
-                folder,
-                key,
-                collator,
-                embed,
-                shard_rows=settings.cache_shard_rows,
-                batch_size=settings.cache_batch_size,
-                max_bad_rows=settings.max_bad_rows,
-                workers=training.dataloader_num_workers,
-                part=training.process_index,
-                parts=training.world_size,
-            )
-        PartialState().wait_for_everyone()
-        if training.process_index == 0:
-            finish_cache(folder)
-        PartialState().wait_for_everyone()
+        fill_cache(
+            rows,
+            folder,
+            key,
+            collator,
+            embed,
+            training,
+            progress,
+            label=f"embedding {split}",
+            shard_rows=settings.cache_shard_rows,
+            batch_size=settings.cache_batch_size,
+            max_bad_rows=settings.max_bad_rows,
+        )
         return folder
 
     if isinstance(train, PairRows) and isinstance(validation, PairRows) and train.rows is validation.rows:

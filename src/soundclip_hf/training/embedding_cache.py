@@ -1,4 +1,4 @@
-"""Computes the embeddings of pairs once and stores them in safetensors shards, which are memory-mapped."""
+"""Computes the embeddings of pairs or sounds once; stores them in safetensors shards, which are memory-mapped."""
 
 import errno
 import hashlib
@@ -7,24 +7,33 @@ import logging
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
+from tqdm.auto import tqdm
+from transformers import TrainingArguments
 
 from ..files import expand_user, replacing, write_text
+from ..modeling.checkpoints.fingerprint import fingerprint
+from .checkpoints import only_run
+from .run_arguments import Progress
 
+AUDIO, VISION = "audio_embeddings", "vision_embeddings"
 KEY_NAME, INDEX_NAME = "key.json", "index.json"
 
 logger = logging.getLogger("transformers.soundclip_hf.training")
 
-# A collated batch to `(rows (b,), z_a (b, d_a), c (b, D), number of rows left out)`.
-Embed = Callable[[Any], tuple[Tensor, Tensor, Tensor, int]]
+# A collated batch to `(rows (b,), *embeddings (b, width) each, number of rows left out)`. The embeddings of a pair are
+# `z_a` and `c`, that of a sound is `z_a`.
+Embed = Callable[[Any], tuple[Any, ...]]
 
 
 class CacheError(RuntimeError):
@@ -33,10 +42,10 @@ class CacheError(RuntimeError):
 
 class CachedPairs(Dataset):
     """
-    Embeddings of pairs, memory-mapped: only the pairs that are indexed are read.
+    Embeddings of pairs or of sounds, memory-mapped: only those that are indexed are read.
 
     `dataset[i]` and `dataset.__getitems__(indices)` give batches: `rows` `(b,)` int64, `audio_embeddings` `(b, d_a)`
-    and `vision_embeddings` `(b, D)`, float32.
+    and, of pairs, `vision_embeddings` `(b, D)`, float32.
 
     Args:
         folder: That of a complete cache.
@@ -93,6 +102,122 @@ def cache_folder(root: str | Path, key: dict[str, Any]) -> Path:
     return expand_user(root) / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
+def encoder_key(config: Any, encoder: Any, feature_extractor: Any) -> dict[str, Any]:
+    """
+    What changes the embedding of a sound, for the key of a cache.
+
+    Args:
+        config: A `SoundLlavaConfig`, which says where the encoder comes from.
+        encoder: The audio tower.
+        feature_extractor: That of the processor.
+    """
+    audio_config = encoder.config.to_dict()
+    for name in ("_name_or_path", "transformers_version", "dtype", "architectures"):
+        audio_config.pop(name, None)
+    return {
+        "encoder": config.audio_encoder_name_or_path or config.base_model_name_or_path,
+        "encoder_revision": config.audio_encoder_revision or config.base_model_revision,
+        "encoder_config": audio_config,
+        # The name of a folder does not change with its weights.
+        "encoder_sample": fingerprint(encoder, 0)["values"],
+        "feature_extractor": part_settings(feature_extractor),
+    }
+
+
+def part_settings(part: Any) -> dict[str, Any]:
+    """The settings of a part of a processor that change what it computes."""
+    return {key: value for key, value in part.to_dict().items() if key not in ("processor_class", "mel_filters")}
+
+
+def fill_cache(
+    rows: Any,
+    folder: Path,
+    key: dict[str, Any],
+    collate: Callable[[list[Any]], Any],
+    embed: Embed,
+    training: TrainingArguments,
+    progress: Progress | None,
+    *,
+    label: str,
+    shard_rows: int,
+    batch_size: int,
+    max_bad_rows: int,
+    unit: str = "row",
+) -> None:
+    """
+    Complete the cache in `folder`, unless it is complete. Every process of a run calls this with the same arguments,
+    and writes its share. A progress bar shows that of the first process.
+
+    Args:
+        rows, folder, key, collate, embed, shard_rows, batch_size, max_bad_rows, unit: See [`build_cache`].
+        training: Says which process this is, and how many workers read media.
+        progress: Shows what is done, in place of `tqdm`.
+        label: Of the bar.
+
+    Raises:
+        InUseError: If another run writes to the folder.
+        CacheError: See [`build_cache`] and [`finish_cache`].
+    """
+    if (folder / INDEX_NAME).is_file():
+        return
+    first, parts = training.process_index == 0, training.world_size
+    with ExitStack() as stack:
+        if first:
+            stack.enter_context(only_run(folder))
+        count = -(-len(rows) // parts) if hasattr(rows, "__len__") else None
+        shards = len(list(folder.glob("shard-*.safetensors"))) // parts
+        done = min(shards * shard_rows, count) if count else 0
+        advance = stack.enter_context(progress_bar(label, count, done, training, progress, unit))
+        build_cache(
+            rows,
+            folder,
+            key,
+            collate,
+            embed,
+            shard_rows=shard_rows,
+            batch_size=batch_size,
+            max_bad_rows=max_bad_rows,
+            workers=training.dataloader_num_workers,
+            part=training.process_index,
+            parts=parts,
+            unit=unit,
+            advance=advance,
+        )
+    PartialState().wait_for_everyone()
+    if first:
+        finish_cache(folder)
+    PartialState().wait_for_everyone()
+
+
+@contextmanager
+def progress_bar(
+    label: str,
+    count: int | None,
+    done: int,
+    training: TrainingArguments,
+    progress: Progress | None,
+    unit: str = "row",
+) -> Iterator[Callable[[int], Any]]:
+    """
+    Show what the first process of a run does before it trains.
+
+    Args:
+        count, done: Number of steps (None: unknown), and of those that were done before.
+        progress: Shows it in place of `tqdm`.
+
+    Yields:
+        A function that is called with the number of new steps.
+    """
+    first = training.process_index == 0
+    if progress is not None and first:
+        with progress(label, count, done) as advance:
+            yield advance
+        return
+    silent = bool(training.disable_tqdm) or not first
+    with tqdm(desc=label, unit=unit, total=count, initial=done, disable=silent) as bar:
+        yield bar.update
+
+
 def build_cache(
     rows: Any,
     folder: Path,
@@ -106,13 +231,15 @@ def build_cache(
     workers: int = 0,
     part: int = 0,
     parts: int = 1,
+    unit: str = "row",
+    advance: Callable[[int], Any] | None = None,
 ) -> None:
     """
     Write the shards that are missing. A shard is written completely or not at all, so that a stopped run can be
     resumed.
 
     Args:
-        rows: A `PairRows` or a `PairStream`.
+        rows: A `PairRows`, a `PairStream`, or another data set of what is embedded.
         folder: From [`cache_folder`].
         key: The settings that the embeddings depend on; stored beside the shards.
         collate: Reads the media of some rows.
@@ -122,6 +249,8 @@ def build_cache(
         workers: Number of processes that read media in advance; not used for a stream.
         part, parts: The index of this process and the number of processes. Each writes every `parts`-th shard; call
             [`finish_cache`] after all of them.
+        unit: What a row is, for messages.
+        advance: Called with the number of new rows.
 
     Raises:
         CacheError: If the disk is full, or too many rows were left out.
@@ -130,22 +259,24 @@ def build_cache(
     _write(folder / KEY_NAME, json.dumps(key, indent=2, sort_keys=True, default=str))
     bad = sum(_count_bad(path) for path in folder.glob("shard-*.safetensors"))
     for number, chunk in _missing(rows, folder, shard_rows, part, parts):
-        found: list[tuple[Tensor, Tensor, Tensor]] = []
+        found: list[list[Tensor]] = []
         left_out = 0
         for batch in _batches(chunk, batch_size, collate, workers):
-            places, audio, vision, unread = embed(batch)
-            finite = torch.isfinite(audio).all(1) & torch.isfinite(vision).all(1)
+            places, *embeddings, unread = embed(batch)
+            finite = torch.stack([torch.isfinite(values).all(1) for values in embeddings]).all(0)
             for row in places[~finite].tolist():
-                logger.warning("row %d is left out: its embedding is not finite", row)
+                logger.warning("%s %d is left out: its embedding is not finite", unit, row)
             left_out += unread + int((~finite).sum())
-            found.append((places[finite], audio[finite].float(), vision[finite].float()))
+            found.append([places[finite], *(values[finite].float() for values in embeddings)])
+            if advance is not None:
+                advance(len(places) + unread)
             if bad + left_out > max_bad_rows:
                 raise CacheError(
-                    f"{bad + left_out} rows cannot be used, more than max_bad_rows={max_bad_rows}, and this is only "
+                    f"{bad + left_out} {unit}s cannot be used, more than max_bad_rows={max_bad_rows}, and this is only "
                     f"shard {number}; repair the dataset, or raise max_bad_rows"
                 )
         bad += left_out
-        tensors = dict(zip(("rows", "audio_embeddings", "vision_embeddings"), map(torch.cat, zip(*found))))
+        tensors = dict(zip(("rows", AUDIO, VISION), map(torch.cat, zip(*found))))
         _save(tensors, folder / _name(number), left_out)
 
 
@@ -228,7 +359,8 @@ def _write(path: Path, text: str) -> None:
 def _open(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in ("rows", "audio_embeddings", "vision_embeddings")}
+            held = [name for name in (AUDIO, VISION) if name in file.keys()]  # noqa: SIM118  not a mapping
+            return {name: file.get_tensor(name) for name in ("rows", *held)}
     except (OSError, SafetensorError) as error:
         raise CacheError(f"{path}: cannot be read ({error}); delete it and run again") from error
 
@@ -238,4 +370,15 @@ def _count_bad(path: Path) -> int:
         return int((file.metadata() or {}).get("left_out", 0))
 
 
-__all__ = ["INDEX_NAME", "CacheError", "CachedPairs", "build_cache", "cache_folder", "finish_cache"]
+__all__ = [
+    "AUDIO",
+    "CacheError",
+    "CachedPairs",
+    "build_cache",
+    "cache_folder",
+    "encoder_key",
+    "fill_cache",
+    "finish_cache",
+    "part_settings",
+    "progress_bar",
+]

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,10 @@ from transformers import TrainingArguments
 from ..files import expand_user
 from .settings_parser import ArgumentsError
 from .trainer_packages import check_integrations, check_trackers
+
+# What is done, number of steps or None, number of steps that were done before -> a context whose value is called with
+# the number of new steps.
+Progress = Callable[[str, int | None, int], AbstractContextManager[Callable[[int], None]]]
 
 
 @dataclass
@@ -77,4 +81,4 @@ def run_command(
         print(json.dumps(result.metrics))
 
 
-__all__ = ["RunTrainingArguments", "run_command"]
+__all__ = ["Progress", "RunTrainingArguments", "run_command"]

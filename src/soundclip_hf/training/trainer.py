@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,13 +21,9 @@ from ..modeling.modeling_soundclip import SoundClipModel
 from ..modeling.pushing.publishers import publish
 from .arguments import AlignmentArguments
 from .embedding_cache import CachedPairs
+from .run_arguments import Progress
 
 logger = logging.getLogger("transformers.soundclip_hf.training")
-
-
-# What is done, number of steps or None, number of steps that were done before -> a context whose value is called with
-# the number of new steps.
-Progress = Callable[[str, int | None, int], AbstractContextManager[Callable[[int], None]]]
 
 
 class TrainingError(RuntimeError):

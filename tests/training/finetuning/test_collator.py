@@ -174,3 +174,30 @@ def test_datasets_in_workers(processor, workers, streaming, tmp_path):
 def test_impossible_settings(processor, options):
     with pytest.raises(ValueError, match=next(iter(options))):
         SoundLlavaCollator(processor, **options)
+
+
+def test_rows_may_bring_the_embeddings_of_their_sounds(processor):
+    collator = SoundLlavaCollator(processor)
+    plain = collator([row(), row(image=False, audio=False)])
+    # As many numbers as a row has tokens, and as many sounds as rows: they are still no tokens.
+    wide = torch.randn(2, plain["input_ids"].shape[1], generator=torch.Generator().manual_seed(0))
+    two = row() | {"image": [picture(), picture()], "audio": ["closed.wav", "closed.wav"]}
+    batch = collator([{**row(), "audio": "closed.wav", "sound_embeds": wide[:1]}, row(image=False, audio=False)])
+    assert torch.equal(batch["sound_embeds"], wide[:1])
+    assert "input_features" not in batch
+    for name in ("input_ids", "labels", "sound_slots", "pixel_values"):
+        assert torch.equal(batch[name], plain[name])
+    length = collator([{**two, "sound_embeds": wide}])["input_ids"].shape[1]
+    wide = torch.randn(2, length, generator=torch.Generator().manual_seed(1))
+    batch = collator([{**two, "sound_embeds": wide.tolist()}, row(image=False, audio=False)])
+    torch.testing.assert_close(batch["sound_embeds"], wide)
+    with pytest.raises(RowError, match=r"row 0: it has 1 sound\(s\), and 2 in its column 'sound_embeds'"):
+        collator([{**row(), "sound_embeds": wide}])
+
+
+def test_a_batch_has_embeddings_of_all_its_sounds_or_of_none(processor):
+    rows = [{**row(), "sound_embeds": torch.zeros(1, 8)}, row(), row(audio=False)]
+    with pytest.raises(RowError, match="row 1: its sounds have no 'sound_embeds', and those of other rows"):
+        SoundLlavaCollator(processor)(rows)
+    batch = SoundLlavaCollator(processor, max_bad_rows=1)(rows)
+    assert len(batch["input_ids"]) == 2

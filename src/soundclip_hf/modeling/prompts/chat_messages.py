@@ -10,7 +10,7 @@ from typing import Any
 
 from ...media import Clip, read_clip
 from ..slots.pairing import pair_sounds
-from ..slots.slot import BatchSlots
+from ..slots.slot import BatchSlots, VideoSound
 from .arguments import as_int
 from .message_parts import MISSING, Part, accepted_keys, media_outside_parts, read_part
 
@@ -21,7 +21,7 @@ class ChatOptions:
     How the media of a conversation are read.
 
     Attributes:
-        load: False opens no file and only determines the slots (`tokenize=False`).
+        load: False opens no file and only determines the slots (`tokenize=False`), and the sources of their sounds.
         frame: Default of a video part's `frame`: "middle", "first" or seconds.
         num_frames: Default of a video part's `num_frames`; each frame is an image, and all share the video's sound.
         load_audio: Default of a video part's `load_audio`; False takes the frames without the sound.
@@ -218,7 +218,7 @@ def _read_video(part: Part, options: ChatOptions, where: str) -> tuple[list[dict
     count = as_int("num_frames", chosen.get("num_frames", options.num_frames), 1)
     with_sound = chosen.get("load_audio", options.load_audio)
     if not options.load:
-        return [{"type": "image"} for _ in range(count)], (MISSING, None) if with_sound else None
+        return [{"type": "image"} for _ in range(count)], (VideoSound(part.source), None) if with_sound else None
     clip = part.source
     if not isinstance(clip, Clip):
         frame = chosen.get("frame", options.frame)

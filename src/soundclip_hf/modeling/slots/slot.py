@@ -65,6 +65,20 @@ class Slot:
         return self.sound >= 0
 
 
+@dataclass(frozen=True, eq=False)
+class VideoSound:
+    """The sound of a video that has not been opened, whose `source` is a path, URL, bytes or a `Clip`."""
+
+    source: Any
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedSound:
+    """A sound that the audio encoder has heard already: `z_a`, `(d_a,)`, in place of its samples."""
+
+    embedding: Tensor
+
+
 @dataclass
 class BatchSlots:
     """
@@ -72,7 +86,8 @@ class BatchSlots:
 
     Attributes:
         samples: Slots of each sample, in the order of the placeholders.
-        sounds: `(source, sampling rate of a bare array or None)`; a sound that several images share is listed once.
+        sounds: `(source, sampling rate of a bare array or None)`; a sound that several images share is listed once. A
+            source is what `load_sound` takes, an [`EncodedSound`], or, where no media are opened, a [`VideoSound`].
         num_images: Slots that are images.
     """
 
@@ -118,4 +133,4 @@ class BatchSlots:
             self.num_images += len(sounds)
 
 
-__all__ = ["BatchSlots", "Slot"]
+__all__ = ["BatchSlots", "EncodedSound", "Slot", "VideoSound"]

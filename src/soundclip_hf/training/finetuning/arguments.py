@@ -35,6 +35,9 @@ class FinetuningArguments:
         packing: See [`SoundLlavaCollator`].
         sound_patches, sound_top_k, sound_alignment, frame, num_frames: See the processor and the model.
         max_bad_rows: Rows that cannot be read are logged and left out; more than this many in a process end the run.
+        cache_embeddings: Folder for the embeddings of the audio encoder, which hears each sound once then; "none"
+            overrides the folder of a config.
+        cache_shard_rows, cache_batch_size: Sounds in a file of that folder, and in one call of the encoder.
         eval_answers: How many held-out questions are answered at every evaluation; 0: none.
         eval_alignments: Alignments of the answers of the measurements before and after the training, such as
             "projected,raw".
@@ -73,6 +76,9 @@ class FinetuningArguments:
     frame: str = "middle"
     num_frames: int = 1
     max_bad_rows: int = 100
+    cache_embeddings: str | None = None
+    cache_shard_rows: int = 4096
+    cache_batch_size: int = 32
     eval_answers: int = 64
     eval_alignments: str | None = None
     eval_audit: int = 0
@@ -103,11 +109,20 @@ class FinetuningArguments:
             ("eval_rows", 1),
             ("num_frames", 1),
             ("max_bad_rows", 0),
+            ("cache_shard_rows", 1),
+            ("cache_batch_size", 1),
             ("eval_answers", 0),
             ("max_new_tokens", 1),
         ):
             if getattr(self, name) < least:
                 raise ArgumentsError(f"{name}={getattr(self, name)}: must be at least {least}")
+        if self.cache_embeddings in ("", "none"):
+            self.cache_embeddings = None
+        if self.cache_embeddings is not None and self.streaming:
+            raise ArgumentsError(
+                "streaming=True: the sounds of a stream are not known before it is read, so that their embeddings "
+                "cannot be cached; leave streaming or cache_embeddings out"
+            )
         if self.eval_audit == 1 or self.eval_audit < 0:
             raise ArgumentsError(f"eval_audit={self.eval_audit}: must be 0, or at least 2 to swap their sounds")
         trained = [part for part in preset.parts if part != "audio_projection"]

@@ -14,14 +14,17 @@ from torch import Tensor
 
 from ...media import load_pictures, load_sound
 from ...modeling.prompts.chat_messages import ChatOptions, rewrite_conversations
-from ...modeling.slots.slot import BatchSlots
+from ...modeling.prompts.message_parts import MISSING
+from ...modeling.slots.slot import BatchSlots, EncodedSound, VideoSound
 from .conversations import RowError, read_conversation
 from .labels import IGNORED, Rendered, answer_mask, render
 
 logger = logging.getLogger("transformers.soundclip_hf.training")
 
+# The column of a row whose sounds the audio encoder has heard already.
+SOUND_EMBEDS = "sound_embeds"
 # What `load_sound` and the feature extractors say of digital silence.
-_SILENCE = r".*(samples are zero: a silent sound|is all zeros \(silence\))"
+SILENCE = r".*(samples are zero: a silent sound|is all zeros \(silence\))"
 
 
 class SoundLlavaCollator:
@@ -31,6 +34,10 @@ class SoundLlavaCollator:
     Rows are conversations with image, audio, video and text parts, or questions with answers and columns of media (see
     [`read_conversation`]). A batch may mix rows with and without sound, pictures or videos. Labels are on the tokens of
     all assistant turns, and on the end token of the last one; all others are -100.
+
+    A row may bring the embeddings of its sounds in a column `sound_embeds`, `(sounds, d_a)`: the outputs of the audio
+    encoder before the projector, in the order of [`sounds_of`]. Its sounds are then not opened, and the model gets the
+    embeddings in place of `input_features`.
 
     ```python
     Trainer(model, TrainingArguments("out", remove_unused_columns=False), train_dataset=rows,
@@ -99,7 +106,7 @@ class SoundLlavaCollator:
         """
         with warnings.catch_warnings():
             # Silence is something to learn from, too, and would be told of in every epoch.
-            warnings.filterwarnings("ignore", message=_SILENCE, category=UserWarning)
+            warnings.filterwarnings("ignore", message=SILENCE, category=UserWarning)
             kept = []
             for index, row in enumerate(rows):
                 name = f"row {row.get('row', index)}"
@@ -107,30 +114,68 @@ class SoundLlavaCollator:
                     kept.append(self._read(row, name))
                 except (OSError, ValueError) as error:
                     self._leave_out(name, error)
-            return self._encode(kept)
+            return self._encode(self._all_alike(kept))
 
-    def _read(self, row: Mapping[str, Any], name: str) -> "_Conversation":
-        extractor = self.processor.feature_extractor
-        options = ChatOptions(
-            load=True,
-            sampling_rate=extractor.sampling_rate,
+    def sounds_of(self, row: Mapping[str, Any]) -> list[tuple[Any, int | None]]:
+        """
+        The sounds of a row, in the order that `sound_embeds` has; nothing is opened.
+
+        Returns:
+            For each sound its source, which for the sound of a video is a [`VideoSound`], and the rate of a bare array
+            in Hz.
+
+        Raises:
+            RowError: If the row is no conversation, or a part has no source.
+            ValueError: If its sounds and pictures do not fit together.
+        """
+        messages = read_conversation(row, self.media_folder)
+        _, plan = rewrite_conversations([messages], self._options(load=False))
+        for source, _ in plan.sounds:
+            if (source.source if isinstance(source, VideoSound) else source) is MISSING:
+                raise RowError("a part of type 'audio' or 'video' has no source")
+        return plan.sounds
+
+    def _options(self, load: bool = True) -> ChatOptions:
+        return ChatOptions(
+            load=load,
+            sampling_rate=self.processor.feature_extractor.sampling_rate,
             source_rate=None,
             audio_token=self.processor.audio_token,
             **self.video,
         )
-        (messages,), plan = rewrite_conversations([read_conversation(row, self.media_folder)], options)
+
+    def _read(self, row: Mapping[str, Any], name: str) -> "_Conversation":
+        rate = self.processor.feature_extractor.sampling_rate
+        (messages,), plan = rewrite_conversations([read_conversation(row, self.media_folder)], self._options())
         pictures = []
         for part in _parts(messages, "image"):
             source = next((part.pop(key) for key in ("image", "url", "path") if key in part), None)
             if source is not None:  # the place of a sound without picture has none
                 pictures.append(load_pictures(source))
-        plan.sounds = [
-            (load_sound(source, sampling_rate=extractor.sampling_rate, source_rate=rate), extractor.sampling_rate)
-            for source, rate in plan.sounds
-        ]
+        if (embeddings := row.get(SOUND_EMBEDS)) is None:
+            plan.sounds = [
+                (load_sound(source, sampling_rate=rate, source_rate=own), rate) for source, own in plan.sounds
+            ]
+        elif len(embeddings) == len(plan.sounds):
+            plan.sounds = [(EncodedSound(torch.as_tensor(one, dtype=torch.float32)), None) for one in embeddings]
+        else:
+            raise RowError(f"it has {len(plan.sounds)} sound(s), and {len(embeddings)} in its column {SOUND_EMBEDS!r}")
         template = partial(self.processor.apply_chat_template, tokenize=False)
         rendered = render(messages, template, self.processor.tokenizer.eos_token)
         return _Conversation(name, rendered, pictures, plan)
+
+    def _all_alike(self, conversations: list["_Conversation"]) -> list["_Conversation"]:
+        """The conversations without those whose sounds have no embeddings, if those of others have them."""
+        if not any(conversation.encoded for conversation in conversations):
+            return conversations
+        kept = []
+        for conversation in conversations:
+            if conversation.plan.sounds and not conversation.encoded:
+                why = f"its sounds have no {SOUND_EMBEDS!r}, and those of other rows of the batch have them"
+                self._leave_out(conversation.name, RowError(why))
+            else:
+                kept.append(conversation)
+        return kept
 
     def _encode(self, conversations: Sequence["_Conversation"]) -> dict[str, Any]:
         if not conversations:
@@ -153,7 +198,8 @@ class SoundLlavaCollator:
         )
         present = inputs.pop("attention_mask").bool()
         # Those of each token; some processors return more than ids.
-        per_token = {key: inputs.pop(key) for key in list(inputs) if inputs[key].shape == present.shape}
+        names = [key for key in inputs if key != SOUND_EMBEDS and inputs[key].shape == present.shape]
+        per_token = {key: inputs.pop(key) for key in names}
         tokens, bad = [], set()
         for index, conversation in enumerate(conversations):
             own = {key: values[index][present[index]] for key, values in per_token.items()}
@@ -234,6 +280,11 @@ class _Conversation:
     pictures: list[Any]
     plan: BatchSlots
 
+    @property
+    def encoded(self) -> bool:
+        """Whether its sounds are embeddings."""
+        return any(isinstance(source, EncodedSound) for source, _ in self.plan.sounds)
+
     def add_to(self, batch: BatchSlots) -> None:
         rows = batch.add_sounds(self.plan.sounds)
         for slots in self.plan.samples:
@@ -249,4 +300,4 @@ def _parts(messages: Sequence[dict[str, Any]], kind: str) -> Iterator[dict[str, 
                 yield part
 
 
-__all__ = ["SoundLlavaCollator"]
+__all__ = ["SILENCE", "SOUND_EMBEDS", "SoundLlavaCollator"]

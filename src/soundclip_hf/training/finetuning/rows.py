@@ -165,7 +165,7 @@ class SyntheticRows:
     def __getitem__(self, index: int) -> dict[str, Any]:
         if not 0 <= index < self.count:
             raise IndexError(f"row {index} of {self.count}")
-        shown = scene(self.first + index // 3)
+        shown = scene(self.scene_of(index))
         question, answer = hearing_questions(shown)[index % 3]
         return {
             "question": question,
@@ -173,6 +173,10 @@ class SyntheticRows:
             "image": shown.picture,
             "audio": {"array": shown.sound, "sampling_rate": RATE},
         }
+
+    def scene_of(self, index: int) -> int:
+        """The number of the scene that a row asks about."""
+        return self.first + index // 3
 
 
 def open_rows(source: RowSource, seed: int) -> tuple[Rows | RowStream, Rows | RowStream]:

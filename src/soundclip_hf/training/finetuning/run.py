@@ -24,23 +24,28 @@ from ...modeling.checkpoint_names import bundled_name
 from ...modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
 from ...modeling.pushing.publishers import check_publishable, publish
 from ..checkpoints import claim, last_checkpoint, only_run
+from ..run_arguments import Progress
 from ..settings_parser import ArgumentsError, check_extra
-from ..trainer import Progress, StepProgress, TrainingError
+from ..trainer import StepProgress, TrainingError
 from .arguments import FinetuningArguments, FinetuningTrainingArguments
-from .collator import SoundLlavaCollator
+from .collator import SOUND_EMBEDS, SoundLlavaCollator
 from .conversations import RowError
 from .evaluation import Question, answer_questions, audit_rows, read_questions
 from .memory import MemoryEstimate, estimate_memory
 from .opening import open_collator, open_model, open_processor, weights_dtype
 from .presets import PartRow, apply_preset, find_preset, parameter_table, table_text
 from .rows import Rows, RowStream, check_rows, open_rows
+from .sound_cache import embedded_rows
 from .trainer import FinetuningTrainer
 
 logger = logging.getLogger("transformers.soundclip_hf.training")
 
 SETTINGS_NAME, RESULT_NAME, CURVE_NAME, BEFORE_NAME = "finetuning.json", "answers.json", "curve.json", "before.json"
 # Settings that do not change what a run computes.
-_WITHOUT_EFFECT = ("overwrite", "max_bad_rows", "eval_answers", "eval_alignments", "eval_audit", "max_new_tokens")
+_WITHOUT_EFFECT = (
+    *("overwrite", "max_bad_rows", "eval_answers", "eval_alignments", "eval_audit", "max_new_tokens"),
+    *("cache_embeddings", "cache_shard_rows", "cache_batch_size"),
+)
 _OF_THE_RECIPE = (
     *("learning_rate", "num_train_epochs", "max_steps", "optim", "weight_decay", "lr_scheduler_type", "warmup_steps"),
     *("max_grad_norm", "seed", "data_seed", "gradient_accumulation_steps", "bf16", "fp16"),
@@ -59,12 +64,14 @@ def finetune(
     training (an [`EvalResult`]); and `curve.json`, what was logged.
 
     Args:
-        progress: Shows the training, if `training.disable_tqdm` is set; see [`AlignmentTrainer`].
+        progress: Shows how far the embedding of the sounds is and, if `training.disable_tqdm` is set, the training;
+            see [`align`]. By default, `tqdm` shows the embedding.
 
     Raises:
         InUseError: If another process trains in this folder.
         NotInstalledError: If an optional package is missing; nothing has been written then.
         ArgumentsError: If a setting, the model or the data do not fit; nothing has been loaded then.
+        CacheError: If `settings.cache_embeddings` is set, and the cache cannot be filled.
         TrainingError: If the run cannot continue; the message names the step.
         ValueError: If the model must not, or cannot be published.
     """
@@ -94,14 +101,15 @@ def finetune(
                 table_text(parameter_table(model)),
             )
         held_out = prepared.held_out_rows()
+        train, validation = _with_embeddings(prepared, model, settings, training, progress)
         measuring = Measuring(settings, training, model, prepared, held_out)
         with explained(repo, training.hub_revision, writing=True, kind="model"):  # makes the repository
             trainer = FinetuningTrainer(
                 model,
                 measuring.in_the_loop if settings.eval_answers or settings.eval_audit else None,
                 args=training,
-                train_dataset=prepared.train,
-                eval_dataset=prepared.held_out,
+                train_dataset=train,
+                eval_dataset=validation,
                 data_collator=prepared.collator,
             )
         if training.disable_tqdm and progress is not None and first:
@@ -170,6 +178,8 @@ class DryRun:
         memory: On each device.
         batch: Shapes of the first batch.
         supervised: Tokens with a label in the first batch.
+        cache_embeddings: The folder of the embeddings that take the place of the audio encoder in a step; None: it
+            runs in every step.
     """
 
     def __init__(self, settings: FinetuningArguments, training: FinetuningTrainingArguments, devices: int = 1) -> None:
@@ -194,6 +204,10 @@ class DryRun:
             devices=devices,
         )
         self.batch = {name: list(value.shape) for name, value in batch.items() if isinstance(value, torch.Tensor)}
+        self.cache_embeddings = settings.cache_embeddings
+        if self.cache_embeddings is not None and (features := self.batch.pop("input_features", None)) is not None:
+            self.batch.pop("input_features_mask", None)
+            self.batch[SOUND_EMBEDS] = [features[0], prepared.config.sound_config.audio_embedding_dim]
         self.supervised = int((batch["labels"] != -100).sum())
         self.text = prepared.processor.tokenizer.decode(batch["input_ids"][0][batch["labels"][0] != -100])
 
@@ -281,6 +295,21 @@ def recipe_of(settings: FinetuningArguments, training: FinetuningTrainingArgumen
     values |= {name: getattr(training, name) for name in _OF_THE_RECIPE}
     values["batch_size"] = training.per_device_train_batch_size * training.world_size
     return json.loads(json.dumps(values, default=lambda value: getattr(value, "value", str(value))))
+
+
+def _with_embeddings(
+    prepared: Prepared,
+    model: SoundLlavaForConditionalGeneration,
+    settings: FinetuningArguments,
+    training: FinetuningTrainingArguments,
+    progress: Progress | None,
+) -> tuple[Any, Any]:
+    """Training and held-out rows; with `cache_embeddings`, they bring the embeddings of their sounds."""
+    parts = [part for part in (prepared.train, prepared.held_out) if isinstance(part, Rows)]
+    if settings.cache_embeddings is None or len(parts) < 2:
+        return prepared.train, prepared.held_out
+    train, held_out = embedded_rows(parts, prepared.collator, model, settings, training, progress)
+    return train, held_out
 
 
 def _before(folder: Path, measuring: Measuring, trainer: FinetuningTrainer) -> dict[str, Any]:
