@@ -28,7 +28,7 @@ LAYERS = (
     {"conversion", "retrieval"},
     {"evaluation"},
     {"training"},
-    {"publishing", "analysis", "integrations"},
+    {"publishing", "analysis", "integrations", "serving"},
     {"cli"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -10,14 +10,17 @@ import sys
 EXTRA_OF = {
     "datasets": "data",
     "datatrove": "data",
+    "fastapi": "serve",
     "h5py": "data",
     "httpx": "data",
     "matplotlib": "plots",
+    "openai": "serve",
     "peft": "train",
     "pyarrow": "data",
     "ray": "cluster",
     "rouge_score": "eval",
     "sacrebleu": "eval",
+    "uvicorn": "serve",
 }
 # Module that is in no extra -> its name for pip, where that differs.
 PIP_NAMES = {"azureml.core": "azureml-sdk", "optimi": "torch-optimi"}

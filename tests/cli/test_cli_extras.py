@@ -31,6 +31,13 @@ CASES = {
     "convert": [(["whisper", "{}/whisper/model.safetensors", "{}/out/ears"], WORKS)],
     "env": [([], WORKS)],
     "samples": [(["{}/out/samples", "--count", "1"], WORKS)],
+    "serve": [
+        (
+            ["--port", "0"],
+            "soundclip serve needs fastapi, openai and uvicorn, which are not installed: pip install "
+            "'soundclip-hf[serve]'",
+        )
+    ],
     "audit": [(["--limit", "2", "--max-new-tokens", "2", "--out", "{}/out/a.json"], WORKS)],
     "push": [
         (

@@ -87,6 +87,14 @@ def check_no_placeholders(config: SoundLlavaConfig, inputs: Mapping[str, Any]) -
         )
 
 
+def context_length(config: SoundLlavaConfig) -> int | None:
+    """How many tokens the language model of a configuration takes; None where no number is known."""
+    rope = getattr(config.text_config, "rope_parameters", None) or {}
+    if rope.get("rope_type") in ("linear", "dynamic"):  # these two go beyond the number of positions
+        return None
+    return getattr(config.text_config, "max_position_embeddings", None)
+
+
 def check_context(
     config: SoundLlavaConfig, inputs: Mapping[str, Any], generation_config: GenerationConfig | None
 ) -> None:
@@ -100,11 +108,8 @@ def check_context(
         generation_config: The model's own; `None` if nothing is to be generated.
     """
     text = inputs.get("input_ids") if inputs.get("inputs_embeds") is None else inputs["inputs_embeds"]
-    context = getattr(config.text_config, "max_position_embeddings", None)
-    rope = getattr(config.text_config, "rope_parameters", None) or {}
+    context = context_length(config)
     if torch.compiler.is_compiling() or text is None or context is None:
-        return
-    if rope.get("rope_type") in ("linear", "dynamic"):  # these two go beyond the number of positions
         return
     new = 0
     if generation_config is not None:
@@ -148,4 +153,4 @@ def _describe(slot: Slot) -> str:
     return f"{what}, {slot.mode}, k={slot.k}"
 
 
-__all__ = ["check_context", "check_no_placeholders", "check_placeholders", "check_truncation"]
+__all__ = ["check_context", "check_no_placeholders", "check_placeholders", "check_truncation", "context_length"]

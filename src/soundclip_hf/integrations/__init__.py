@@ -1,0 +1,1 @@
+"""Adapters to other programs, which take what the models compute."""

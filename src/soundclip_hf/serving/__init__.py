@@ -1,0 +1,1 @@
+"""`soundclip serve`: transformers' own server, which answers OpenAI-style chat requests about pictures and sounds."""
