@@ -287,6 +287,14 @@ def test_the_reference_has_every_public_name(site):
     assert {name for name in soundclip_hf.__all__ if f"soundclip_hf.{name}" not in ids} == set()
 
 
+def test_the_reference_shows_no_marks_of_docstrings(site):
+    """transformers' form of types and references is no Markdown: scripts/docs_docstrings.py rewrites it."""
+    pages = [path.read_text(encoding="utf-8") for path in (site / "api").rglob("*.html")]
+    assert "WhisperClipModel" in "".join(pages)
+    for text in pages:
+        assert not re.findall(r"[^<>]*(?:\*optional\*|\[<code>[^<]*</code>\])[^<>]*", text)
+
+
 def test_every_page_can_be_searched(site):
     index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
     found = {entry["location"].partition("#")[0] for entry in index["docs"]}
