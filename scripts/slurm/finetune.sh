@@ -8,7 +8,7 @@
 # checkpoint. After a failure, run the same command again. Arguments are those of `soundclip finetune`. Inside an
 # allocation (salloc), the training starts at once.
 #
-# Not run on a cluster by us: the tests check what it asks of Slurm and of accelerate, with stand-ins for both.
+# Not run on a cluster by us: the tests run it with stand-ins for Slurm's programs, which start two nodes on one machine.
 set -euo pipefail
 
 GPUS="${GPUS:-8}"                  # per node, and so many processes

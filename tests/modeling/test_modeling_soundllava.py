@@ -349,3 +349,27 @@ def test_the_audio_tower_is_frozen_until_it_is_thawed(tmp_path):
         assert all(parameter.requires_grad for parameter in built.model.audio_projection.parameters())
         tower.requires_grad_(True)
         assert built.train().model.audio_tower.training
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_classes_that_must_not_be_split_are_in_the_model(variant):
+    model = tiny_sound_llava(variant)
+    present = {type(module).__name__ for module in model.modules()}
+    assert {"LlamaDecoderLayer", "CLIPEncoderLayer", "WhisperEncoderLayer"} <= model._no_split_modules <= present
+
+
+def test_activation_checkpointing_computes_no_gradients_of_frozen_towers():
+    model = tiny_sound_llava("llava").train()
+    needed = []
+    model.model.vision_tower.register_forward_hook(lambda *call: needed.append(call[-1][0].requires_grad))
+    model.freeze_base_model()
+    inputs = build_inputs(model, MIXED[:1])
+    model.activation_checkpointing_enable()
+    assert model.get_input_embeddings()(inputs["input_ids"]).requires_grad
+    model(**inputs)
+    model.disable_input_require_grads()
+    assert not model.get_input_embeddings()(inputs["input_ids"]).requires_grad
+    model.model.vision_tower.requires_grad_(True)
+    model.enable_input_require_grads()
+    model(**inputs)
+    assert needed == [False, True]

@@ -49,11 +49,37 @@ class SoundLlavaPreTrainedModel(SoundAdaptersMixin, AdapterLoadingMixin, Encoded
         # A base that was stored quantised may hold integers here.
         return own.dtype if own.is_floating_point() else backbone.language_model.dtype
 
+    def post_init(self) -> None:
+        super().post_init()
+        # The towers also name classes that they lack, such as Whisper's decoder layer, and accelerate's FSDP refuses a
+        # name that it cannot find in the model.
+        self._no_split_modules = set(self._no_split_modules or ()) & {
+            type(module).__name__ for module in self.modules()
+        }
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, SoundLlavaModel) and module.image_newline is not None:
             init.normal_(module.image_newline, mean=0.0, std=1 / math.sqrt(self.config.text_config.hidden_size))
+
+    def enable_input_require_grads(self) -> None:
+        """
+        As in transformers, but for the language model and for towers with trained weights: with frozen towers, each
+        step would compute gradients of them that nothing takes. Activation checkpointing calls this.
+        """
+        for part in self._parts_with_embeddings():
+            if part is self.base_model.language_model or any(weight.requires_grad for weight in part.parameters()):
+                part.enable_input_require_grads()
+
+    def disable_input_require_grads(self) -> None:
+        """Undo [`enable_input_require_grads`]."""
+        for part in self._parts_with_embeddings():
+            part.disable_input_require_grads()
+
+    def _parts_with_embeddings(self) -> list[Any]:
+        backbone = self.base_model
+        return [backbone.language_model, backbone.vision_tower, backbone.audio_tower]
 
     def _forward_with_sound(
         self, stock_forward: Callable, output_class: type[Output], inputs: dict[str, Any], return_sound_info: bool

@@ -27,7 +27,7 @@ from .collators import PairCollator, collate_cached
 from .curve import BestEpoch, best_epoch, draw_curve
 from .embedding_cache import CachedPairs, cache_folder, fill_cache
 from .pairs import PairRows, PairStream, open_pairs
-from .run_arguments import Progress, run_command
+from .run_arguments import Progress, check_launch, run_command
 from .settings_parser import parse_frame
 from .trainer import AlignmentTrainer, PairEncoder, StepProgress, TrainingError, readable
 
@@ -79,6 +79,7 @@ def align(
         ValueError: If the adapter must not, or cannot be published.
     """
     check_extra()
+    check_launch(training)
     settings.check_complete()
     if settings.streaming and settings.cache_embeddings is None and training.max_steps <= 0:
         raise ArgumentsError("a stream has no length: give --max_steps, or --cache_embeddings, which reads it once")

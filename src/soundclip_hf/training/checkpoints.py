@@ -79,13 +79,27 @@ def claim(folder: str | Path, settings: dict[str, Any], overwrite: bool, name: s
 def _is_whole(folder: Path, processes: int) -> bool:
     rng = ["rng_state.pth"] if processes == 1 else [f"rng_state_{rank}.pth" for rank in range(processes)]
     try:
-        with safe_open(folder / "model.safetensors", framework="pt") as file:
-            file.keys()
+        if not (folder / "pytorch_model_fsdp_0" / ".metadata").is_file():
+            with safe_open(folder / "model.safetensors", framework="pt") as file:
+                file.keys()
         json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, SafetensorError):
         return False
+    return _has_optimizer(folder) and all(_is_zip(folder / name) for name in ("scheduler.pt", *rng))
+
+
+def _has_optimizer(folder: Path) -> bool:
+    return (
+        _is_zip(folder / "optimizer.pt")
+        or (_is_zip(folder / "optimizer.bin") and _is_zip(folder / "pytorch_model_fsdp.bin"))  # FSDP, whole
+        or (folder / "optimizer_0" / ".metadata").is_file()  # FSDP, in shards; this file is written last
+        or (folder / "latest").is_file()  # DeepSpeed writes this file last
+    )
+
+
+def _is_zip(path: Path) -> bool:
     # The directory of a zip file is at its end, so a truncated one is not recognised.
-    return all(zipfile.is_zipfile(folder / name) for name in ("optimizer.pt", "scheduler.pt", *rng))
+    return zipfile.is_zipfile(path)
 
 
 __all__ = ["SETTINGS_NAME", "claim", "last_checkpoint", "only_run"]

@@ -1,6 +1,7 @@
 """The trainer's settings that alignment and fine-tuning share, and the ends of their command lines."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, redirect_stdout
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from accelerate.utils import DistributedType
 from transformers import TrainingArguments
 
 from ..files import expand_user
@@ -56,6 +58,47 @@ class RunTrainingArguments(TrainingArguments):
             self.dataloader_pin_memory = False
 
 
+def check_launch(training: TrainingArguments) -> None:
+    """
+    Compare what accelerate or torchrun was asked for with what this process got.
+
+    accelerate says nothing where it starts one process in place of several, or does not shard.
+
+    Raises:
+        ArgumentsError: If this process trains alone although several were asked for, or the model would not be sharded
+            although FSDP or DeepSpeed was asked for.
+    """
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started > training.world_size:
+        raise ArgumentsError(
+            f"WORLD_SIZE={started}: each process would train alone, as accelerate does where it finds no GPU; to train "
+            "on CPUs, give --use_cpu true"
+        )
+    # accelerate sets the first variable in all that it starts, and the second where it was asked for several processes.
+    if (
+        training.world_size == 1
+        and "ACCELERATE_MIXED_PRECISION" in os.environ
+        and "MASTER_ADDR" in os.environ
+        and "LOCAL_RANK" not in os.environ
+    ):
+        raise ArgumentsError(
+            "accelerate launch: was asked for several processes and started one, as it does with --cpu and on a "
+            "machine without GPUs. To start several on CPUs, give accelerate --multi_gpu in place of --cpu, and this "
+            "command --use_cpu true; to train in one process, start it without accelerate launch"
+        )
+    kind = training.distributed_state.distributed_type if training.distributed_state is not None else None
+    on_cpus = kind in (DistributedType.NO, DistributedType.MULTI_CPU)
+    for name, asked in (
+        ("FSDP", bool(training.fsdp) or os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"),
+        ("DeepSpeed", bool(training.deepspeed) or os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true"),
+    ):
+        if asked and on_cpus:
+            raise ArgumentsError(
+                f"{name}: accelerate shards a model over GPUs alone, and this run uses CPUs (use_cpu, or no GPU was "
+                "found), where every process would hold the whole model; use GPUs, or configs/accelerate/ddp.yaml"
+            )
+
+
 def run_command(
     read: Callable[[Sequence[str]], tuple[Any, RunTrainingArguments]],
     run: Callable[[Any, Any], Any],
@@ -81,4 +124,4 @@ def run_command(
         print(json.dumps(result.metrics))
 
 
-__all__ = ["Progress", "RunTrainingArguments", "run_command"]
+__all__ = ["Progress", "RunTrainingArguments", "check_launch", "run_command"]

@@ -5,6 +5,8 @@ import re
 
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 from media_files import pcm_wav
 from tiny_processors import picture, sound, tiny_image_processor, tiny_tokenizer
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaNextConfig
@@ -61,6 +63,39 @@ def test_accelerate_reads_its_configs(file):
         assert line.startswith(word), line
     (named,) = re.findall(r"--config finetune/([^ ]+)", lines[2])
     assert named in SEVEN_B
+
+
+@pytest.mark.parametrize(
+    ("name", "prepare", "told"),
+    [
+        (
+            "fsdp2",
+            prepare_multi_gpu_env,
+            {
+                "ACCELERATE_USE_FSDP": "true",
+                "FSDP_VERSION": "2",
+                "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+                "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
+            },
+        ),
+        (
+            "zero3",
+            lambda args: prepare_deepspeed_cmd_env(args)[1],
+            {
+                "ACCELERATE_USE_DEEPSPEED": "true",
+                "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3",
+                "ACCELERATE_DEEPSPEED_ZERO3_SAVE_16BIT_MODEL": "true",
+            },
+        ),
+    ],
+)
+def test_processes_are_told_how_to_shard(name, prepare, told):
+    (file,) = [file for file in FILES["accelerate"] if file.stem == name]
+    args = launch_command_parser().parse_args(["--config_file", str(file), "--main_process_port", "0", "script.py"])
+    args, *_ = _validate_launch_command(args)
+    args.deepspeed_fields_from_accelerate_config = ""
+    environment = prepare(args)
+    assert {key: environment[key] for key in told} == told
 
 
 @pytest.fixture(scope="module")

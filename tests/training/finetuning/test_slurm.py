@@ -1,12 +1,20 @@
 """scripts/slurm/finetune.sh: what it asks of Slurm, and what it starts; Slurm's programs are stand-ins."""
 
 import itertools
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import pytest
+from tiny_models import tiny_sound_llava
+from tiny_processors import tiny_sound_processor
+
+from soundclip_hf import SoundLlava
 
 SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "slurm" / "finetune.sh"
 
@@ -65,6 +73,47 @@ def test_each_node_is_told_its_place(tmp_path):
     assert (told["--num_machines"], told["--num_processes"], told["--machine_rank"]) == ("2", "8", "1")
     assert (told["--main_process_ip"], told["--main_process_port"]) == ("localhost", "20077")
     assert words[-2:] == ["--run_name", "two words"]
+
+
+@pytest.mark.slow
+def test_two_nodes_train_together(tmp_path):
+    tiny_sound_llava("llava").save_pretrained(tmp_path / "base")
+    tiny_sound_processor("llava").save_pretrained(tmp_path / "base")
+    both = (
+        'while [[ "$1" == --* ]]; do shift; done\n'
+        'SLURM_NODEID=1 "$@" & other="$!"\nSLURM_NODEID=0 "$@" && wait "$other"'
+    )
+    values = {
+        "model": tmp_path / "base",
+        "dataset": "synthetic",
+        "output_dir": tmp_path / "out",
+        "eval_rows": 4,
+        "eval_answers": 0,
+        "eval_strategy": "no",
+        "max_steps": 2,
+        "per_device_train_batch_size": 2,
+        "use_cpu": "true",
+    }
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    done = subprocess.run(
+        ["bash", SCRIPT, *(str(word) for name, value in values.items() for word in (f"--{name}", value))],
+        capture_output=True,
+        text=True,
+        env=job(
+            programs(tmp_path, both),
+            GPUS="1",  # one process in each node
+            ACCELERATE_CONFIG=str(SCRIPT.parents[2] / "configs" / "accelerate" / "ddp.yaml"),
+            MAIN_PORT=str(port),
+            OMP_NUM_THREADS="1",
+        ),
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "2 process(es), 2 row(s) of each in a step" in done.stderr
+    assert json.loads((tmp_path / "out" / "finetuning.json").read_text())["batch_size"] == 4
+    SoundLlava.from_pretrained(tmp_path / "out")
 
 
 def test_before_the_time_is_up_it_is_queued_again(tmp_path):

@@ -245,7 +245,8 @@ class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
         if quantizer is not None and not quantizer.pre_quantized:
             # Chosen by whoever loaded the base, whose own files are as they were.
             del config.quantization_config
-        config.architectures = [type(self).__name__]
+        # FSDP 2 gives a sharded model a class of its own.
+        config.architectures = [type(self).__name__.removeprefix("FSDP")]
         config.dtype = getattr(self, "dtype", None)
         own = adapter_tensors(backbone, config)
         prefix = "" if backbone is self else "model."

@@ -24,14 +24,14 @@ from ...modeling.checkpoint_names import bundled_name
 from ...modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
 from ...modeling.pushing.publishers import check_publishable, publish
 from ..checkpoints import claim, last_checkpoint, only_run
-from ..run_arguments import Progress
+from ..run_arguments import Progress, check_launch
 from ..settings_parser import ArgumentsError, check_extra
 from ..trainer import StepProgress, TrainingError
 from .arguments import FinetuningArguments, FinetuningTrainingArguments
 from .collator import SOUND_EMBEDS, SoundLlavaCollator
 from .conversations import RowError
 from .evaluation import Question, answer_questions, audit_rows, read_questions
-from .memory import MemoryEstimate, estimate_memory
+from .memory import DecoderLayer, MemoryEstimate, estimate_memory
 from .opening import open_collator, open_model, open_processor, weights_dtype
 from .presets import PartRow, apply_preset, find_preset, parameter_table, table_text
 from .rows import Rows, RowStream, check_rows, open_rows
@@ -75,6 +75,7 @@ def finetune(
         TrainingError: If the run cannot continue; the message names the step.
         ValueError: If the model must not, or cannot be published.
     """
+    check_launch(training)
     prepared = Prepared(settings, training)
     folder = Path(str(training.output_dir))
     first = training.process_index == 0
@@ -120,7 +121,8 @@ def finetune(
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         except RowError as error:
             raise TrainingError(f"step {trainer.state.global_step + 1}: {error}") from error
-        result = measuring.result(before, recipe_of(settings, training), trainer)
+        with trainer.compute_loss_context_manager():
+            result = measuring.result(before, recipe_of(settings, training), trainer)
         state = None if not trainer.is_fsdp_enabled else trainer.accelerator.get_state_dict(trainer.model)
         if first:
             model.save_pretrained(folder, state_dict=state)
@@ -195,13 +197,16 @@ class DryRun:
             _quantized(row) if settings.quantization == "4bit" else row for row in parameter_table(model)
         ]
         batch = prepared.first_batch
+        ids, mask = batch["input_ids"], batch.get("attention_mask")
         self.memory: MemoryEstimate = estimate_memory(
             self.table,
             prepared.config.text_config,
-            tokens=int(batch["input_ids"].numel()),
+            DecoderLayer.of(model.model.language_model, prepared.config.text_config),
+            tokens=int(ids.numel()),
             element_size=2 if training.bf16 or training.fp16 else 4,
             gradient_checkpointing=bool(training.activation_checkpointing or training.gradient_checkpointing),
             devices=devices,
+            padded_to=0 if mask is None or bool(mask.all()) else int(ids.shape[1]),
         )
         self.batch = {name: list(value.shape) for name, value in batch.items() if isinstance(value, torch.Tensor)}
         self.cache_embeddings = settings.cache_embeddings

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 
 from ..trainer import TrainingError
 from .presets import PRESETS, part_of
+from .sharding import shard_language_model
 
 # Part of the model -> the inputs without which no gradient reaches it.
 _NEEDS = {
@@ -23,12 +25,13 @@ _NEEDS = {
 
 class FinetuningTrainer(Trainer):
     """
-    The stock trainer, with three additions.
+    The stock trainer, with four additions.
 
     - A checkpoint holds the trained weights alone, so that it is small and is resumed exactly. The adapter itself is
       written by `model.save_pretrained`.
     - In the first step that could train it, each trained part must get a gradient; otherwise the run stops.
     - `measure` adds numbers to every evaluation, which are logged and can choose the best model.
+    - FSDP shards what [`shard_language_model`] says, and computes under autocast as other runs do.
 
     Args:
         model: A SoundLlava after [`apply_preset`].
@@ -39,7 +42,13 @@ class FinetuningTrainer(Trainer):
     def __init__(self, model: nn.Module, measure: Callable[[], dict[str, float]] | None = None, **kwargs: Any) -> None:
         self.measure = measure
         super().__init__(model, **kwargs)
+        if self.is_fsdp_enabled:
+            shard_language_model(self.accelerator.state.fsdp_plugin, self.model, self.args.device)
         self.waiting = {part_of(key) for key, parameter in model.named_parameters() if parameter.requires_grad}
+
+    def compute_loss_context_manager(self) -> AbstractContextManager[Any]:
+        # accelerate puts no autocast around a model that FSDP shards, and a tower that stays whole has float32 weights.
+        return self.accelerator.autocast() if self.is_fsdp_enabled else super().compute_loss_context_manager()
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
         given = set(inputs)
@@ -80,7 +89,8 @@ class FinetuningTrainer(Trainer):
         prefix = kwargs.get("metric_key_prefix", "eval")
         training = self.model.training
         self.model.eval()
-        more = {f"{prefix}_{name}": value for name, value in self.measure().items()}
+        with self.compute_loss_context_manager():
+            more = {f"{prefix}_{name}": value for name, value in self.measure().items()}
         self.model.train(training)
         self.log(more)
         return {**metrics, **more}
@@ -91,16 +101,26 @@ class FinetuningTrainer(Trainer):
         if not self.args.should_save:
             return
         os.makedirs(folder, exist_ok=True)
-        trained = {key for key, parameter in self.model.named_parameters() if parameter.requires_grad}
+        trained = self._trained_names()
         kept = {key: value.detach().cpu().contiguous() for key, value in state.items() if key in trained}
+        if missing := sorted(trained - kept.keys()):
+            raise TrainingError(f"{folder}: the weights to save lack {len(missing)} that are trained, as {missing[0]}")
         save_file(kept, folder / SAFE_WEIGHTS_NAME, metadata={"format": "pt"})
         torch.save(self.args, folder / "training_args.bin")
+
+    def _trained_names(self) -> set[str]:
+        """As in a state dict, in which FSDP's activation checkpointing leaves no trace."""
+        return {
+            key.replace("_checkpoint_wrapped_module.", "")
+            for key, parameter in self.model.named_parameters()
+            if parameter.requires_grad
+        }
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """Does nothing: a checkpoint holds no adapter, and the folder holds settings with paths of this machine."""
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
-        trained = {key for key, parameter in self.model.named_parameters() if parameter.requires_grad}
+        trained = self._trained_names()
         odd = sorted(trained & set(load_result.missing_keys)) + sorted(load_result.unexpected_keys)
         if odd:
             raise TrainingError(f"the checkpoint holds other weights than those that are trained: {', '.join(odd[:5])}")
