@@ -37,6 +37,7 @@ class SoundLlavaPreTrainedModel(SoundAdaptersMixin, AdapterLoadingMixin, Encoded
     config: SoundLlavaConfig
     input_modalities = ("image", "audio", "text")
     _keep_in_fp32_modules_strict = FLOAT32_MODULES
+    _no_split_modules: Any
 
     @property
     def dtype(self) -> torch.dtype:
