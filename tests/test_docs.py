@@ -170,9 +170,8 @@ def commands() -> Iterator[tuple[str, list[str]]]:
     for page in PAGES:
         for block in blocks(page, "bash"):
             for line in block.replace("\\\n", " ").splitlines():
-                words = shlex.split(line, comments=True)
-                if words[:1] == ["soundclip"] and "|" not in words:
-                    yield page, words[1:]
+                if line.startswith("soundclip ") and " | " not in line:
+                    yield page, shlex.split(line, comments=True)[1:]
 
 
 def options_of(command: Any, words: list[str]) -> set[str]:
