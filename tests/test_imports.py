@@ -29,6 +29,7 @@ LAYERS = (
     {"evaluation"},
     {"training"},
     {"publishing", "analysis", "integrations", "serving"},
+    {"demo"},
     {"cli"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

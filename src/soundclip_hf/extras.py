@@ -11,6 +11,7 @@ EXTRA_OF = {
     "datasets": "data",
     "datatrove": "data",
     "fastapi": "serve",
+    "gradio": "demo",
     "h5py": "data",
     "httpx": "data",
     "matplotlib": "plots",

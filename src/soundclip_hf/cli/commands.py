@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from .align import SETTINGS_FOLLOW, align
+from .apps.demo import demo
 from .apps.serve import serve
 from .ave2 import ave2
 from .convert import convert
@@ -69,6 +70,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(no_args_is_help=False, rich_help_panel=ASK)(describe)
+app.command(rich_help_panel=ASK, short_help="Open a page in which a model answers.")(demo)
 app.command(rich_help_panel=ASK, short_help="Answer the chat requests of OpenAI's clients.")(serve)
 app.command(rich_help_panel=SEARCH)(embed)
 app.command(rich_help_panel=SEARCH, short_help="Index the clips, sounds and pictures of a folder.")(index)

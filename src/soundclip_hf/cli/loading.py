@@ -80,17 +80,21 @@ class ModelChoice:
 
     def warn_if_synthetic(self) -> None:
         """Say so where the model was trained on synthetic scenes alone; a damaged `training.json` is named."""
+        if self.is_synthetic():
+            warn("this model knows synthetic scenes alone: its answers about real pictures and sounds mean nothing")
+
+    def is_synthetic(self) -> bool:
+        """Whether the model was trained on synthetic scenes alone; a damaged `training.json` is warned of."""
         marker = Path(self.source) / "training.json"
         if not marker.is_file():
-            return
+            return False
         try:
             values = json_value(marker.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else one_line(error)
             warn(f"{marker}: {reason}, so it is unknown what the model was trained on")
-            return
-        if isinstance(values, dict) and values.get("world") == "synthetic":
-            warn("this model knows synthetic scenes alone: its answers about real pictures and sounds mean nothing")
+            return False
+        return isinstance(values, dict) and values.get("world") == "synthetic"
 
 
 def load(choice: ModelChoice) -> AnsweringModel:

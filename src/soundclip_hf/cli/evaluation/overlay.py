@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from ...evaluation.generation import AnsweringModel
     from ..describe.items import Item
 
-# What of a processor's output the vision tower and the sound need; the words are not looked at.
-_MEDIA = ("pixel_values", "image_sizes", "input_features", "input_features_mask", "sound_slots", "sound_budget")
 _QUESTION = "What makes the sound?"
 
 
@@ -93,37 +91,23 @@ def overlay(
 
 
 def _row(item: "Item", frame: str | float, top_k: int, kinds: tuple[str, ...], loaded: "AnsweringModel") -> "Overlay":
-    import torch
-
     from ...analysis.pictures.overlay import Heard, Overlay
     from ...analysis.pictures.patch_grid import patch_grid
+    from ...evaluation.generation.kept_patches import kept_patches
     from ..describe.opening import open_item
 
     opened = open_item(item, _QUESTION, frame, loaded.processor.feature_extractor.sampling_rate)
     if opened.picture is None or opened.sound is None:
         raise CliError(f"{item.name}: has no {'picture' if opened.picture is None else 'sound'}; an overlay needs both")
-    inputs = loaded.processor.apply_chat_template(
-        [opened.conversation()],
-        add_generation_prompt=True,
-        tokenize=True,
-        return_dict=True,
-        processor_kwargs={"return_tensors": "pt", "sound_top_k": top_k},
-    ).to(loaded.model.device, loaded.model.dtype)
-    media = {name: inputs[name] for name in _MEDIA if name in inputs}
-    anyres = loaded.model.config.llava_variant == "llava_next"
-    side = loaded.model.config.patches_per_side
-    heard = {}
-    for kind in kinds:
-        with torch.inference_mode():
-            infos = loaded.model.get_image_features(**media, sound_alignment=kind).sound_info
-        assert infos is not None
-        info = infos[0]
-        assert info.kept is not None
-        assert info.similarity is not None
-        # Of LLaVA-1.6 the first view is the base view.
-        kept, similarity = (part.flatten()[: side**2].cpu() for part in (info.kept, info.similarity.float()))
-        heard[kind] = Heard(kept.numpy(), similarity.numpy())
-    grid = patch_grid(opened.picture.size, loaded.processor.image_processor, side, anyres)
+    found = kept_patches(opened.picture, opened.sound, opened.rate, loaded, kinds, top_k=top_k)
+    heard = {kind: Heard(*patches) for kind, patches in found.items()}
+    config = loaded.model.config
+    grid = patch_grid(
+        opened.picture.size,
+        loaded.processor.image_processor,
+        config.patches_per_side,
+        config.llava_variant == "llava_next",
+    )
     name = " + ".join(Path(source).name for source in item.media.values())
     return Overlay(name, opened.picture, grid, heard)
 

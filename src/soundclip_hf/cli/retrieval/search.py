@@ -11,7 +11,8 @@ from ..options import DebugOption, DeviceOption, DtypeOption, JsonOption
 from ..output import CliError, UsageError, in_options, note, reporting, result
 
 if TYPE_CHECKING:
-    from ...retrieval.embedding_store import Kind
+    from ...retrieval.embedding import Dual
+    from ...retrieval.embedding_store import Block, Kind
 
 
 class By(StrEnum):
@@ -55,53 +56,36 @@ def search(
         asked: Kind = "image" if (by.value if by else kind) == "image" else "audio"
         wanted: Kind = "audio" if asked == "image" else "image"
         what = "frames" if wanted == "image" else "sounds"
-        blocks, settings = _open(index)
+        blocks, settings = open_index(index)
         if not any(len(getattr(block, wanted)) for block in blocks):
             raise CliError(f"{index}: holds no {what} (--modality {settings['modality']}); index them first")
 
         from ...media import without_password
         from ...retrieval.embedding import embed_files
-        from ...retrieval.exact_search import exact_search
+        from ...retrieval.matching import matches
         from ...retrieval.reading import Reading, Source
-        from ..dual_encoder import load_dual
-        from ..loading import BUNDLED, ModelChoice
 
-        name = model or (None if settings["model"] == BUNDLED else settings["model"])
-        choice = ModelChoice(
-            name,
-            revision=None if model else settings["revision"],
-            encoder=settings["encoder"],
-            alignment=settings["alignment"],
-            device=device,
-            dtype=dtype,
-        )
-        dual = load_dual(choice)
-        if dual.settings["weights"] != settings["weights"]:
-            raise CliError(
-                f"{index}: was made with other weights than {dual.settings['model']} has now; index again into a new "
-                "folder, or name the model with --model"
-            )
+        dual = load_dual_of(index, settings, model, device, dtype)
         how = Reading(asked if kind == "video" else "auto", settings["frame"], settings["frames"])
         (embedded,) = embed_files([Source(without_password(query), query)], dual, how, 1, True)
         vector = getattr(embedded, asked)
         if vector is None:
             error = embedded.error or f"{query}: has no {'sound' if asked == 'audio' else 'picture'}"
             raise CliError(in_options(error, "dtype"))
-        matches = exact_search(vector[None], [getattr(block, wanted) for block in blocks], top_k, normalized=True)
-        held = [entry for block in blocks for entry in block.entries if getattr(entry, wanted)]
         rows = [
             {
                 "rank": rank,
-                "score": round(score, 6),
-                "source": held[row].source,
-                "path": str(Path(settings["folder"]) / held[row].source),
+                "score": round(match.score, 6),
+                "source": match.entry.source,
+                "path": str(Path(settings["folder"]) / match.entry.source),
                 "frame_time" if wanted == "image" else "sound_seconds": (
-                    held[row].frame_time if wanted == "image" else held[row].seconds
+                    match.entry.frame_time if wanted == "image" else match.entry.seconds
                 ),
             }
-            for rank, (score, row) in enumerate(zip(matches.scores[0].tolist(), matches.rows[0].tolist()), start=1)
+            for rank, match in enumerate(matches(vector, blocks, wanted, top_k), start=1)
         ]
-        note(f"{query}: by its {'sound' if asked == 'audio' else 'picture'}, among {len(held)} {what}")
+        held = sum(len(getattr(block, wanted)) for block in blocks)
+        note(f"{query}: by its {'sound' if asked == 'audio' else 'picture'}, among {held} {what}")
         if as_json:
             for row in rows:
                 result({"query": query, "by": asked, **row})
@@ -109,7 +93,13 @@ def search(
             _print_table(rows, "frame at" if wanted == "image" else "sound of")
 
 
-def _open(index: Path) -> tuple[list[Any], dict[str, Any]]:
+def open_index(index: Path) -> "tuple[list[Block], dict[str, Any]]":
+    """
+    The vectors of an index, and how they were made.
+
+    Raises:
+        CliError: If there is no index in the folder.
+    """
     from ...retrieval.embedding_store import EmbeddingStore
 
     if not index.is_dir():
@@ -121,6 +111,38 @@ def _open(index: Path) -> tuple[list[Any], dict[str, Any]]:
     if settings is None or "folder" not in settings:
         raise CliError(f"{index}: is empty, or no index; make one with `soundclip index DIR -o {index}`")
     return list(store.blocks()), settings
+
+
+def load_dual_of(index: Path, settings: dict[str, Any], model: str | None, device: str, dtype: str) -> "Dual":
+    """
+    Load the dual encoder that an index was made with.
+
+    Args:
+        settings: Of [`open_index`].
+        model: Where it is now, if it has moved.
+
+    Raises:
+        CliError: If it cannot be loaded, or has other weights now.
+    """
+    from ..dual_encoder import load_dual
+    from ..loading import BUNDLED, ModelChoice
+
+    name = model or (None if settings["model"] == BUNDLED else settings["model"])
+    choice = ModelChoice(
+        name,
+        revision=None if model else settings["revision"],
+        encoder=settings["encoder"],
+        alignment=settings["alignment"],
+        device=device,
+        dtype=dtype,
+    )
+    dual = load_dual(choice)
+    if dual.settings["weights"] != settings["weights"]:
+        raise CliError(
+            f"{index}: was made with other weights than {dual.settings['model']} has now; index again into a new "
+            "folder, or name the model with --model"
+        )
+    return dual
 
 
 def _print_table(rows: list[dict[str, Any]], what: str) -> None:
@@ -137,4 +159,4 @@ def _print_table(rows: list[dict[str, Any]], what: str) -> None:
     console.print(table)
 
 
-__all__ = ["search"]
+__all__ = ["load_dual_of", "open_index", "search"]

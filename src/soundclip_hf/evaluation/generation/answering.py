@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from transformers.generation import BaseStreamer
 
 from ...modeling.finite import NotFiniteError, weight_that_is_not_finite, why_not_finite
 from ...modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
@@ -145,6 +146,7 @@ def generate_answers(
     settings: AnswerSettings,
     answering: AnsweringModel,
     sound_embeds: Tensor | None = None,
+    streamer: BaseStreamer | None = None,
 ) -> list[Answer]:
     """
     Answer a batch.
@@ -152,6 +154,7 @@ def generate_answers(
     Args:
         inputs: Of `prepare`, with the same `top_k` and `patches`.
         sound_embeds: Of `embed_sounds` for the same inputs; None encodes the sounds now. The answers are the same.
+        streamer: Is given the tokens as they come, for a batch of one; see `generate`.
 
     Raises:
         NotFiniteError: If logits are NaN or infinite. For a single question the message says where that comes from.
@@ -181,6 +184,7 @@ def generate_answers(
                 num_beams=1,
                 pad_token_id=processor.tokenizer.pad_token_id,
                 return_sound_info=True,
+                streamer=streamer,
             )
         finite.check()
     except NotFiniteError as error:
