@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 from .align import SETTINGS_FOLLOW, align
 from .apps.demo import demo
+from .apps.space import space
 from .apps.serve import serve
 from .ave2 import ave2
 from .convert import convert
@@ -89,6 +90,7 @@ app.command(context_settings=SETTINGS_FOLLOW, rich_help_panel=TRAIN, short_help=
 )
 app.command(rich_help_panel=TRAIN, short_help="Convert an original checkpoint of an audio encoder.")(convert)
 app.command(rich_help_panel=TRAIN, short_help="Publish a model or an adapter on the Hub.")(push)
+app.command(rich_help_panel=TRAIN, short_help="Write a Hugging Face Space that shows a model.")(space)
 app.command(rich_help_panel=DATA, short_help="Write sample files to try the other commands with.")(samples)
 app.add_typer(
     ave2, name="ave2", rich_help_panel=DATA, short_help="Make, check and read audio-visual data sets (AVE-2)."

@@ -2,9 +2,9 @@
 
 import shutil
 import wave
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -13,7 +13,8 @@ from ..bundled import CLIP
 from ..data.synthetic import FIRST_TEST, RATE, scene, write_mp4
 from ..media_kinds import CLIPS, PICTURES, SOUNDS, media_files, paired
 
-# Held-out scenes: seven with one source among other things, and one in which nothing sounds.
+# Held-out scenes: that of the bundled clip; then six with one source among other things, and one where nothing sounds.
+BUNDLED = FIRST_TEST + 34
 SCENES = (10, 20, 23, 55, 16, 37, 14)
 
 
@@ -42,25 +43,25 @@ class Example:
 
 def write_examples(folder: Path) -> list[Example]:
     """
-    Write the bundled clip, a few synthetic clips, and one picture with the sound of another clip, in a second or two.
+    Write the bundled clip, a few synthetic clips, each named after what sounds in it, and the picture of the first with
+    the sound of another one.
 
     Args:
         folder: An empty folder.
     """
-    bundled = folder / "clock, car and piano.mp4"
-    shutil.copyfile(CLIP, bundled)
-    examples = [Example("clock", clip=bundled)]
+    first = folder / "clock.mp4"
+    shutil.copyfile(CLIP, first)
+    examples = [Example(first.stem, clip=first)]
     scenes = [scene(FIRST_TEST + number) for number in SCENES]
     for shown in scenes:
-        path = folder / f"{_list([thing.kind for thing in shown.things])}.mp4"
+        path = folder / f"{' and '.join(shown.sources) or 'nothing sounds'}.mp4"
         write_mp4(path, [shown])
-        examples.append(Example(_list(shown.sources) if shown.sources else "nothing sounds", clip=path))
+        examples.append(Example(path.stem, clip=path))
     piano = next(shown for shown in scenes if shown.sources == ("piano",))
-    first = scene(FIRST_TEST + 34)  # the bundled clip
-    picture, sound = folder / "clock, car and piano.png", folder / "piano.wav"
-    Image.fromarray(first.picture).save(picture)
+    picture, sound = folder / "dubbed piano.png", folder / "dubbed piano.wav"
+    Image.fromarray(scene(BUNDLED).picture).save(picture)
     write_wav(sound, piano.sound, RATE)
-    examples.append(Example("clock with a piano's sound", picture=picture, sound=sound))
+    examples.append(Example(picture.stem, picture=picture, sound=sound))
     return examples
 
 
@@ -71,34 +72,23 @@ def examples_of(folder: Path) -> list[Example]:
     Raises:
         ValueError: If there are none.
     """
-    paths = media_files(folder, CLIPS).paths
-    examples = [Example(path.stem, clip=path) for path in paths]
-    if not examples:
-        examples = [
-            Example(pair["image"].stem, picture=pair["image"], sound=pair["audio"])
-            for pair in paired(media_files(folder, PICTURES | SOUNDS).paths)
-        ]
+    paths = media_files(folder, CLIPS | PICTURES | SOUNDS).paths
+    clips = [path for path in paths if path.suffix.lower() in CLIPS]
+    examples = [Example(path.stem, clip=path) for path in clips]
+    for pair in paired([path for path in paths if path not in clips]):
+        examples.append(Example(pair["image"].stem, picture=pair["image"], sound=pair["audio"]))
     if not examples:
         raise ValueError(f"{folder}: holds neither clips, nor pictures with sounds of the same name beside them")
     return examples
 
 
-def write_wav(path: Path, sound: np.ndarray, rate: int) -> None:
+def write_wav(target: Path | BinaryIO, sound: np.ndarray, rate: int) -> None:
     """Write `(samples,)` float in [-1, 1] as mono WAV of 16 bits; what is outside is cut off."""
-    with wave.open(str(path), "wb") as file:
+    with wave.open(str(target) if isinstance(target, Path) else target, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(rate)
-        file.writeframes(pcm16(sound))
+        file.writeframes((np.clip(sound, -1, 1) * 32767).round().astype("<i2").tobytes())
 
 
-def pcm16(sound: np.ndarray) -> bytes:
-    """`(samples,)` float in [-1, 1] as little-endian integers of 16 bits."""
-    return (np.clip(sound, -1, 1) * 32767).round().astype("<i2").tobytes()
-
-
-def _list(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-__all__ = ["SCENES", "Example", "examples_of", "pcm16", "write_examples", "write_wav"]
+__all__ = ["SCENES", "Example", "examples_of", "write_examples", "write_wav"]

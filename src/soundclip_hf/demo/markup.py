@@ -2,7 +2,6 @@
 
 import base64
 import io
-import wave
 from collections.abc import Sequence
 from functools import lru_cache
 from html import escape
@@ -11,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ..analysis.pictures.overlay import COLOUR_MAP
-from .examples import pcm16
+from .examples import write_wav
 from .hearing import Hearing
 from .patches import PatchView
 from .searching import PLAYED_RATE, PLAYED_SECONDS, Found
@@ -119,9 +118,8 @@ def _card(one: Found, place: int) -> str:
     parts.append(f'<div class="sc-score">cosine {one.score:.3f}</div>')
     if one.sound is not None:
         title = f"the first {PLAYED_SECONDS} s at most"
-        parts.append(
-            f'<audio controls controlslist="nodownload noplaybackrate" preload="metadata" title="{title}" src="{_wav(one.sound)}"></audio>'
-        )
+        controls = f'controls controlslist="nodownload noplaybackrate" preload="metadata" title="{title}"'
+        parts.append(f'<audio {controls} src="{_wav(one.sound)}"></audio>')
     if one.missing:
         parts.append(f'<div class="sc-score">{escape(one.missing)}</div>')
     return f'<li class="sc-card">{"".join(parts)}</li>'
@@ -147,11 +145,7 @@ def _jpeg(picture: Image.Image) -> str:
 
 def _wav(sound: np.ndarray) -> str:
     held = io.BytesIO()
-    with wave.open(held, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(PLAYED_RATE)
-        file.writeframes(pcm16(sound))
+    write_wav(held, sound, PLAYED_RATE)
     return f"data:audio/wav;base64,{base64.b64encode(held.getvalue()).decode()}"
 
 

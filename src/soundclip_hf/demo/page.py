@@ -30,6 +30,12 @@ _CSS = (
 .sc-head h1 { margin: 0 0 2px; font-size: 1.5rem; }
 .sc-head p { margin: 0; }
 .sc-examples .grid-wrap { max-height: none; }
+.sc-examples .caption-label { white-space: normal; }
+.gradio-container .html-container { padding: 0; }
+#clip .video-container { display: flex; flex-direction: column; }
+#clip .video-container > .wrap { flex: 1 1 0; min-height: 0; }
+/* Gradio would load FFmpeg from another host to trim a clip. */
+#clip button[aria-label^="Trim"], #clip button[aria-label^="Reset"] { display: none; }
 """
     + markup.STYLE
 )
@@ -46,7 +52,7 @@ def make_page(desk: Desk, note: str | None = None) -> gr.Blocks:
     with gr.Blocks(title="soundclip: sound for LLaVA", analytics_enabled=False) as page:
         gr.Markdown(_heading(desk), elem_classes="sc-head")
         if note:
-            gr.HTML(markup.line("", [note]))
+            gr.HTML(markup.line("", [note]), padding=False)
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=300):
                 media = _media(desk)
@@ -113,7 +119,7 @@ def _heading(desk: Desk) -> str:
 def _media(desk: Desk) -> list[Any]:
     """The components of [`Media`], in the order of its fields."""
     mode = gr.Radio([CLIP, PAIR], value=CLIP, show_label=False, container=False, elem_id="mode")
-    clip = gr.Video(label="Clip", sources=["upload", "webcam"], include_audio=True, height=260, elem_id="clip")
+    clip = gr.Video(label="Clip", sources=["upload", "webcam"], include_audio=True, height=300, elem_id="clip")
     picture = gr.Image(label="Picture", type="filepath", image_mode=None, height=220, visible=False, elem_id="picture")
     sound = gr.Audio(
         label="Sound",
@@ -170,7 +176,7 @@ def _choices(desk: Desk) -> list[Any]:
             desk.most_patches,
             value=defaults.top_k,
             step=1,
-            label="k: patches that stay beside the sound",
+            label="k: patches that stay",
             scale=3,
             min_width=220,
             elem_id="k",
@@ -187,7 +193,7 @@ def _choices(desk: Desk) -> list[Any]:
         patches = gr.Radio(
             ["zero", "drop"],
             value=defaults.patches,
-            label="The other patches become zero, or are dropped",
+            label="Set the other patches to zero, or drop them",
             min_width=210,
         )
         alpha = gr.Slider(
@@ -215,17 +221,17 @@ def _ask(desk: Desk, media: list[Any], question: gr.Textbox, choices: list[Any])
         ask = gr.Button("Ask", variant="primary", elem_id="ask", scale=3)
         stop = gr.Button("Stop", scale=1, min_width=80)
     answer = gr.Textbox(label="Answer", lines=2, interactive=False, elem_id="answer")
-    about = gr.HTML(elem_id="about")
+    about = gr.HTML(elem_id="about", padding=False)
     with gr.Row():
         frame = gr.Image(label="Frame", interactive=False, buttons=["fullscreen"], min_width=150, elem_id="frame")
         shown = gr.Image(
-            label="Patches that the sound keeps",
+            label="Kept patches",
             interactive=False,
-            buttons=["fullscreen", "download"],
+            buttons=["fullscreen"],
             min_width=150,
             elem_id="overlay",
         )
-    legend = gr.HTML(markup.empty(NOTHING_YET), elem_id="legend")
+    legend = gr.HTML(markup.empty(NOTHING_YET), elem_id="legend", padding=False)
 
     @_saying("The question was not answered")
     def answered(mode: str, clip: str | None, picture: str | None, sound: str | None, asked: str, *set_to: Any) -> Any:
@@ -259,9 +265,10 @@ def _ask(desk: Desk, media: list[Any], question: gr.Textbox, choices: list[Any])
     # An answer must not stand beside media that it is not about.
     gr.on(
         [part.change for part in media],
-        lambda: ("", ""),
+        None,
         None,
         [answer, about],
+        js="() => ['', '']",
         queue=False,
         api_visibility="private",
         show_progress="hidden",
@@ -273,16 +280,15 @@ def _hear(desk: Desk, media: list[Any], question: gr.Textbox, choices: list[Any]
         "The question is answered with the true sound, with digital silence, with another sound and with none. If "
         "nothing changes, the model does not hear."
     )
-    with gr.Row():
-        other = gr.Dropdown(
-            [ANY_OTHER, *(one.name for one in desk.examples)], value=ANY_OTHER, label="The other sound", min_width=200
-        )
-        run = gr.Button("Did it hear?", variant="primary", elem_id="hear")
+    other = gr.Dropdown(
+        [ANY_OTHER, *(one.name for one in desk.examples)], value=ANY_OTHER, label="The other sound", elem_id="whose"
+    )
     with gr.Accordion("Or another sound of your own", open=False):
         upload = gr.Audio(
             label="Another sound", sources=["upload", "microphone"], type="filepath", editable=False, elem_id="other"
         )
-    table = gr.HTML(markup.empty("Press the button to compare the answers."), elem_id="hearing")
+    run = gr.Button("Did it hear?", variant="primary", elem_id="hear")
+    table = gr.HTML(markup.empty("Press the button to compare the answers."), elem_id="hearing", padding=False)
 
     @_saying("This cannot be measured")
     def heard(mode: str, clip: str | None, picture: str | None, sound: str | None, asked: str, *rest: Any) -> Any:
@@ -297,11 +303,13 @@ def _search(desk: Desk, media: list[Any]) -> None:
     gr.Markdown(
         f"Searches {library.count('image')} frames and {library.count('audio')} sounds with the media on this page."
     )
-    way = gr.Radio([SOUND_TO_FRAMES, PICTURE_TO_SOUNDS], value=SOUND_TO_FRAMES, label="Search", elem_id="way")
     with gr.Row():
-        count = gr.Slider(1, 24, value=_MATCHES, step=1, label="Matches")
-        run = gr.Button("Search", variant="primary", elem_id="search")
-    found = gr.HTML(markup.empty("Matches appear here."), elem_id="found")
+        way = gr.Radio(
+            [SOUND_TO_FRAMES, PICTURE_TO_SOUNDS], value=SOUND_TO_FRAMES, label="Search", min_width=260, elem_id="way"
+        )
+        count = gr.Slider(1, 24, value=_MATCHES, step=1, label="Matches", min_width=180)
+    run = gr.Button("Search", variant="primary", elem_id="search")
+    found = gr.HTML(markup.empty("Matches appear here."), elem_id="found", padding=False)
 
     @_saying("The search failed")
     def searched(mode: str, clip: str | None, picture: str | None, sound: str | None, wanted: str, most: float) -> Any:

@@ -1,5 +1,6 @@
 """Searches an index for a visitor: a sound finds frames, and a picture finds sounds."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +111,7 @@ class Library:
 
 def embed_examples(dual: Dual, examples: Sequence[Example], folder: Path) -> Library:
     """
-    An index of the examples, in memory.
+    An index of the clips among the examples, in memory; of pictures and sounds where there are no clips.
 
     Args:
         folder: That they lie in.
@@ -118,9 +119,13 @@ def embed_examples(dual: Dual, examples: Sequence[Example], folder: Path) -> Lib
     Raises:
         ValueError: If one of them cannot be embedded.
     """
-    paths = dict.fromkeys(path for one in examples for path in (one.clip, one.picture, one.sound) if path is not None)
+    paths = [one.clip for one in examples if one.clip is not None]
+    if not paths:
+        paths = [path for one in examples for path in (one.picture, one.sound) if path is not None]
     sources = [Source(path.relative_to(folder).as_posix(), str(path)) for path in paths]
-    rows = list(embed_files(sources, dual, Reading(), 8, True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # an example may be silent
+        rows = list(embed_files(sources, dual, Reading(), 8, True))
     for row in rows:
         if row.error is not None:
             raise ValueError(row.error)
