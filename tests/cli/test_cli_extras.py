@@ -21,6 +21,7 @@ PYARROW = f"pyarrow, which is not installed: {DATA}"
 BOTH = f"datasets and pyarrow, which are not installed: {DATA}"
 ASKING = f"datasets, httpx and pyarrow, which are not installed: {DATA}"
 TRAIN = "training needs datasets, which is not installed: pip install 'soundclip-hf[train]'"
+DEMO = "soundclip {} needs gradio and matplotlib, which are not installed: pip install 'soundclip-hf[demo]'"
 WORKS = None
 # Command -> arguments, {} being a folder, and the whole error, or WORKS.
 CASES = {
@@ -82,6 +83,8 @@ CASES = {
             f"soundclip eval judge needs httpx, which is not installed: {DATA}",
         )
     ],
+    "demo": [(["--port", "0"], DEMO.format("demo"))],
+    "space": [(["{}/out/space"], DEMO.format("space"))],
     "eval overlay": [
         (
             ["--out", "{}/out/o.png"],

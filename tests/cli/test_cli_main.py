@@ -81,6 +81,7 @@ OWN_TEXT = {
     "--data": "what is measured on, or where references are, or of one table of the paper",
     "--dry-run": "of a push, of a list of commands, or of a training",
     "--frames": "embedded, or sent to a server",
+    "--license": "of a model or a data set, or of a Space's own files",
     "--limit": "of samples, or of rows on a page",
     "--media": "some commands take more than a folder of clips",
     "--model": "another kind of model",

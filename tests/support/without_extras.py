@@ -9,7 +9,6 @@ from soundclip_hf.extras import EXTRA_OF
 BLOCKED = (
     *EXTRA_OF,
     "bitsandbytes",
-    "gradio",
     "peft",
     "rouge_score",
     "sacrebleu",

@@ -8,8 +8,8 @@ from typer.core import TyperGroup
 
 from .align import SETTINGS_FOLLOW, align
 from .apps.demo import demo
-from .apps.space import space
 from .apps.serve import serve
+from .apps.space import space
 from .ave2 import ave2
 from .convert import convert
 from .describe import describe

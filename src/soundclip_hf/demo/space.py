@@ -13,7 +13,7 @@ from ..files import write_text
 from .examples import write_examples
 
 README, APP, REQUIREMENTS, EXAMPLES = "README.md", "app.py", "requirements.txt", "examples"
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 _TEMPLATE = Path(__file__).with_name("space.md.jinja")
 _PROGRAM = '''\
 """Opens the page of `soundclip demo`. Written by `soundclip space`."""

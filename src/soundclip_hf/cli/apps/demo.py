@@ -1,6 +1,7 @@
 """`soundclip demo`: a page to ask a model about clips, in a browser."""
 
 import contextlib
+import signal
 import socket
 import sys
 import tempfile
@@ -95,7 +96,10 @@ def demo(
             else:
                 print(url, flush=True)
             note("ready; Ctrl-C ends it")
-            threading.Event().wait()
+            # As Ctrl-C does, it must remove what is temporary.
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+            with contextlib.suppress(KeyboardInterrupt):
+                threading.Event().wait()
 
 
 def make_desk(
@@ -109,7 +113,7 @@ def make_desk(
     Load what the page asks, and the folder of its examples. What is temporary is removed when `stack` is closed.
 
     Raises:
-        CliError: If something cannot be found or loaded, naming it.
+        CliError: If something cannot be found or loaded, naming it, or `top_k` does not fit the model.
     """
     from ...demo.desk import Desk
     from ...demo.examples import examples_of, write_examples
@@ -123,7 +127,10 @@ def make_desk(
     else:
         offered = examples_of(examples)
     library = _library(choice, index, made, offered, examples)
-    desk = Desk(answering, library, offered, top_k)
+    try:
+        desk = Desk(answering, library, offered, top_k)
+    except ValueError as error:
+        raise UsageError(str(error).replace("top_k=", "--top-k ")) from error
     return desk, str(examples.resolve())
 
 
