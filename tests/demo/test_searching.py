@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from soundclip_hf.bundled import CLIP
 from soundclip_hf.cli import app
+from soundclip_hf.cli.retrieval.search import load_dual_of, open_index
 from soundclip_hf.demo.desk import CLIP as CLIP_MODE
 from soundclip_hf.demo.desk import PAIR, PICTURE_TO_SOUNDS, SOUND_TO_FRAMES, Media
 from soundclip_hf.demo.examples import Example, examples_of
