@@ -4,7 +4,6 @@ import json
 import shutil
 
 import pytest
-from soundclip_hf.cli.search import load_dual_of, open_index
 from typer.testing import CliRunner
 
 from soundclip_hf.bundled import CLIP
