@@ -42,6 +42,7 @@ PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 # Blocks that another test runs as they are printed: the page, and a word that such a block holds.
 ELSEWHERE = {
     ("finetuning.md", "SFTTrainer"),  # tests/training/finetuning/test_trl.py
+    ("finetuning.md", "DistributedConfig"),  # as tests/modeling/test_tensor_parallel.py, in two processes
     ("serving.md", ""),  # tests/serving/test_serving_guide.py
 }
 
