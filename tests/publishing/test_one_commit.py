@@ -50,7 +50,16 @@ def by_name(repo, **options):
 def processor(repo, **options):
     found = SoundLlavaProcessor.from_pretrained(repo, **options)
     return {"all": [found.sound_top_k, len(found.chat_template)]}
+def tuning(repo, **options):
+    from soundclip_hf.training.finetuning.arguments import read_arguments
+    from soundclip_hf.training.finetuning.opening import open_model, open_processor
+    constants.HF_HUB_CACHE = options["cache_dir"]  # a fine-tuning has no setting for it
+    settings, training = read_arguments(["--model", repo, "--dataset", "synthetic", "--use_cpu", "true"])
+    config, processor, revision = open_processor(settings)
+    model = open_model(settings, training, config, revision)
+    return {"all": [config.sound_config.token_budget, len(processor.chat_template), *ears(model)]}
 CASES = {
+    "tuning": (tuning, "org/full"),
     "llava": (llava, "org/ears"), "dual": (dual, "org/ears"), "full": (full, "org/full"), "own": (own, "org/own"),
     "encoder": (encoder, "org/encoder"), "by_name": (by_name, "org/encoder"), "processor": (processor, "org/full"),
 }
@@ -123,7 +132,7 @@ def repositories(hub, tmp_path):
     return commits
 
 
-@pytest.mark.parametrize("name", ["llava", "dual", "full", "by_name", "processor"])
+@pytest.mark.parametrize("name", ["llava", "dual", "full", "by_name", "processor", "tuning"])
 def test_a_push_between_two_requests(name, hub, ask, repositories):
     found = ask(MOMENTS, name)
     assert len(found) > 3  # one request each, before which the push came

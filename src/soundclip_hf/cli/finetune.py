@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from ..evaluation.results import EvalResult
     from ..training.finetuning.run import DryRun
 
+# Shares of the right answers -> what is said of them behind the alignment.
+_ANSWERS = {
+    "exact": "",
+    "exact_silent": ", silent sound",
+    "exact_swapped": ", another sound",
+    "exact_swapped_heard": ", right for that sound",
+    "exact_none": ", no sound",
+}
+
 
 def finetune(
     context: typer.Context,
@@ -138,16 +147,24 @@ def _row(measured: "EvalResult") -> dict[str, Any]:
 
 def _print(measured: "EvalResult") -> None:
     print(f"{measured.n} held-out questions of {measured.dataset}, same answer:")
-    for alignment in (name for name in measured.metrics["after"] if name != "audit"):
-        told = []
-        for when in ("before", "after"):
-            value = measured.metrics[when][alignment]["exact"]
-            low, high = measured.error_bars[when][alignment].get("exact", (value, value))
-            told.append(f"{when} {100 * value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]")
-        print(f"  {alignment:<10} {', '.join(told)}")
+    after = measured.metrics["after"]
+    for alignment in (name for name in after if name != "audit"):
+        for metric, meaning in _ANSWERS.items():
+            told = [text for when in ("before", "after") if (text := _share(measured, when, alignment, metric))]
+            if metric in after[alignment]:
+                print(f"  {alignment + meaning:<38} {', '.join(told)}")
     audits = [measured.metrics[when].get("audit", {}).get("audit_hears") for when in ("before", "after")]
     if None not in audits:
         print(f"  the sound moves {100 * audits[0]:.0f} % of the probability before, {100 * audits[1]:.0f} % after")
+
+
+def _share(measured: "EvalResult", when: str, alignment: str, metric: str) -> str | None:
+    """With its 95 % interval; None where it was not measured, as before a run that was resumed with more sounds."""
+    value = measured.metrics[when].get(alignment, {}).get(metric)
+    if value is None:
+        return None
+    low, high = measured.error_bars[when][alignment].get(metric, (value, value))
+    return f"{when} {100 * value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 __all__ = ["finetune"]

@@ -28,19 +28,26 @@ def place_answer(place: str) -> str:
     return f"At the {place}."
 
 
-def hearing_questions(shown: Scene) -> list[tuple[str, str]]:
+def hearing_questions(shown: Scene, heard: Scene | None = None) -> list[tuple[str, str]]:
     """
     What makes the sound, its colour, and its place: the first wording of each question, with the true answer.
 
     Of several sources the loudest is meant. A source outside the picture has no colour and no place.
+
+    Args:
+        shown: The scene of the picture.
+        heard: The scene of the sound; by default the same. Nothing in a picture tells which things of it sound, so the
+            source is in the picture if a thing of its kind is.
     """
-    if not shown.sources:
+    sources = (heard or shown).sources
+    if not sources:
         return [(questions[0], NOTHING) for questions in (SOURCE, COLOUR, PLACE)]
     colour = place = HIDDEN
-    if shown.sounding:
-        thing = shown.things[shown.sounding[0]]
-        colour, place = colour_answer(thing.colour), place_answer(thing.place)
-    return [(SOURCE[0], source_answer(shown.sources[0])), (COLOUR[0], colour), (PLACE[0], place)]
+    # A scene has no two things of one kind.
+    for thing in shown.things:
+        if thing.kind == sources[0]:
+            colour, place = colour_answer(thing.colour), place_answer(thing.place)
+    return [(SOURCE[0], source_answer(sources[0])), (COLOUR[0], colour), (PLACE[0], place)]
 
 
 __all__ = [

@@ -10,6 +10,7 @@ from ...modeling.checkpoint_names import bundled_name, checkpoint_name
 from ..run_arguments import RunTrainingArguments
 from ..settings_parser import ArgumentsError, parse_settings
 from .presets import LORA_TARGETS, LoraSettings, find_preset
+from .questions import SOUND_KINDS, SoundKind
 from .rows import RowForm, RowSource
 
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -41,6 +42,9 @@ class FinetuningArguments:
         eval_answers: How many held-out questions are answered at every evaluation; 0: none.
         eval_alignments: Alignments of the answers of the measurements before and after the training, such as
             "projected,raw".
+        eval_sounds: Sounds that the held-out questions are asked with beside their own, at every evaluation and with
+            the model's alignment: "silent", "swapped" (that of another question) and "none", such as
+            "silent,swapped,none". Answers that stay right without the sound were not heard.
         eval_audit: How many held-out sounds are audited at every evaluation; 0: none. At least 2 otherwise.
         max_new_tokens: Of an answer.
         overwrite: Start again if `output_dir` holds a run; otherwise that run is resumed.
@@ -81,6 +85,7 @@ class FinetuningArguments:
     cache_batch_size: int = 32
     eval_answers: int = 64
     eval_alignments: str | None = None
+    eval_sounds: str | None = None
     eval_audit: int = 0
     max_new_tokens: int = 64
     overwrite: bool = False
@@ -140,9 +145,19 @@ class FinetuningArguments:
             if one not in _ALIGNMENTS:
                 raise ArgumentsError(f"eval_alignments={self.eval_alignments!r}: must be a list of projected and raw")
 
+        for one in self.sounds:
+            if one not in SOUND_KINDS:
+                raise ArgumentsError(f"eval_sounds={self.eval_sounds!r}: must be a list of {', '.join(SOUND_KINDS)}")
+
     @property
     def alignments(self) -> list[str]:
-        return [one.strip() for one in (self.eval_alignments or "").split(",") if one.strip()]
+        return _listed(self.eval_alignments)
+
+    @property
+    def sounds(self) -> list[SoundKind]:
+        """The true sound, and those of `eval_sounds`."""
+        given: list[Any] = _listed(self.eval_sounds)
+        return list(dict.fromkeys(["true", *given]))
 
     @property
     def lora(self) -> LoraSettings:
@@ -172,6 +187,10 @@ class FinetuningArguments:
         ):
             if getattr(self, name) is None:
                 raise ArgumentsError(f"{name} is missing: {meaning}; give --{name} or a line of the config")
+
+
+def _listed(text: str | None) -> list[str]:
+    return [one.strip() for one in (text or "").split(",") if one.strip()]
 
 
 @dataclass

@@ -18,13 +18,12 @@ from ...modeling.prompts.message_parts import MISSING
 from ...modeling.slots.slot import BatchSlots, EncodedSound, VideoSound
 from .conversations import RowError, read_conversation
 from .labels import IGNORED, Rendered, answer_mask, render
+from .questions import SILENCE
 
 logger = logging.getLogger("transformers.soundclip_hf.training")
 
 # The column of a row whose sounds the audio encoder has heard already.
 SOUND_EMBEDS = "sound_embeds"
-# What `load_sound` and the feature extractors say of digital silence.
-SILENCE = r".*(samples are zero: a silent sound|is all zeros \(silence\))"
 
 
 class SoundLlavaCollator:
@@ -300,4 +299,4 @@ def _parts(messages: Sequence[dict[str, Any]], kind: str) -> Iterator[dict[str, 
                 yield part
 
 
-__all__ = ["SILENCE", "SOUND_EMBEDS", "SoundLlavaCollator"]
+__all__ = ["SOUND_EMBEDS", "SoundLlavaCollator"]

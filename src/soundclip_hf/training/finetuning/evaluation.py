@@ -1,11 +1,9 @@
 """Answers to held-out questions, and the audit, in the loop of a fine-tuning."""
 
 import logging
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from ...data.media_columns import source_of
 from ...evaluation.audit import AuditSettings, SoundLlavaSubject, audit
@@ -14,38 +12,11 @@ from ...evaluation.samples import Sample, Samples
 from ...evaluation.text_metrics.rouge import rouge
 from ...evaluation.text_metrics.scores import MetricScore, mean_score
 from ...extras import installed
+from ...modeling.prompts.message_parts import MISSING, read_part
 from .conversations import RowError, read_conversation
+from .questions import SILENCE, OpenQuestion, Question, SoundKind, Swap, sound_identity, sounds_for
 
 logger = logging.getLogger("transformers.soundclip_hf.training")
-
-
-@dataclass(frozen=True)
-class Question:
-    """
-    Attributes:
-        row: Its place in the data set.
-        messages: The conversation up to the answer.
-        answer: What a person wrote.
-    """
-
-    row: int
-    messages: list[dict[str, Any]]
-    answer: str
-
-
-def read_questions(rows: Sequence[dict[str, Any]], media_folder: Any = None) -> list[Question]:
-    """The last answer of each row, and what comes before it; rows that end otherwise are left out."""
-    found: list[Question] = []
-    for row in rows:
-        try:
-            messages = read_conversation(row, media_folder)
-        except RowError:
-            continue
-        *asked, last = messages
-        text = _text(last.get("content")).strip()
-        if asked and last["role"] == "assistant" and text:
-            found.append(Question(int(row.get("row", len(found))), asked, text))
-    return found
 
 
 def answer_questions(
@@ -53,6 +24,9 @@ def answer_questions(
     answering: AnsweringModel,
     settings: AnswerSettings,
     *,
+    video: Mapping[str, Any],
+    kind: SoundKind = "true",
+    swaps: Sequence[Swap | None] = (),
     batch_size: int = 8,
     seed: int = 0,
 ) -> tuple[dict[str, MetricScore], list[str]]:
@@ -60,24 +34,59 @@ def answer_questions(
     Answer questions greedily, and compare the answers with those that people wrote.
 
     Args:
+        video: How videos are read; see [`OpenQuestion`].
+        kind: The sound that is heard with each question.
+        swaps: Of [`find_swaps`] for "swapped"; questions without one are left out.
         seed: Of the bootstrap.
 
     Returns:
         `exact`, the share of answers that are the same text (spaces around it aside), and, where rouge-score is
-        installed, `rouge_l`; and the answers.
+        installed, `rouge_l`. With other sounds than the true one, these are `exact_silent` and so on. For "swapped",
+        `exact_swapped_heard` is the share of answers that are right for the sound that was heard, of the questions for
+        which that is known. And the answers. Both are empty if no question is left.
     """
+    others = list(swaps) if kind == "swapped" else [None] * len(questions)
+    asked = [pair for pair in zip(questions, others, strict=True) if kind != "swapped" or pair[1] is not None]
+    if not asked:
+        return {}, []
     told: list[str] = []
-    for start in range(0, len(questions), batch_size):
-        batch = questions[start : start + batch_size]
-        inputs = prepare([question.messages for question in batch], settings, answering)
-        told += [answer.text for answer in generate_answers(inputs, settings, answering)]
-    expected = [question.answer for question in questions]
-    scores = {"exact": mean_score([float(one == other) for one, other in zip(told, expected)], seed=seed)}
+    for start in range(0, len(asked), batch_size):
+        batch = [_messages(*pair, kind, answering, video) for pair in asked[start : start + batch_size]]
+        told += [answer.text for answer in generate_answers(_inputs(batch, settings, answering), settings, answering)]
+    expected = [question.answer for question, _ in asked]
+    suffix = "" if kind == "true" else f"_{kind}"
+    scores = {f"exact{suffix}": _exact(told, expected, seed)}
     if installed("rouge_score"):
         # Of empty answers alone, rouge-score has nothing to count.
-        said = any(told)
-        scores["rouge_l"] = rouge(told, expected, seed=seed)["rougeL"] if said else mean_score([0.0] * len(told))
+        rouge_l = rouge(told, expected, seed=seed)["rougeL"] if any(told) else mean_score([0.0] * len(told))
+        scores[f"rouge_l{suffix}"] = rouge_l
+    known = [(text, swap.answer) for text, (_, swap) in zip(told, asked) if swap is not None and swap.answer]
+    if known:
+        scores["exact_swapped_heard"] = _exact([text for text, _ in known], [right for _, right in known], seed)
     return scores, told
+
+
+def _inputs(
+    conversations: Sequence[list[dict[str, Any]]], settings: AnswerSettings, answering: AnsweringModel
+) -> Mapping[str, Any]:
+    """[`prepare`], without its warnings of silent sounds: these are meant, or told of when the model is used."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=SILENCE, category=UserWarning)
+        return prepare(conversations, settings, answering)
+
+
+def readable(questions: Sequence[Question], answering: AnsweringModel, video: Mapping[str, Any]) -> list[Question]:
+    """The questions whose media can be read; the others are logged."""
+    found = []
+    for question in questions:
+        try:
+            _inputs([_messages(question, None, "true", answering, video)], AnswerSettings(), answering)
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            logger.warning("row %d is not asked: %s: %s", question.row, type(error).__name__, reason)
+        else:
+            found.append(question)
+    return found
 
 
 def audit_rows(
@@ -117,11 +126,12 @@ def _sample(row: dict[str, Any]) -> Sample | None:
     except RowError:
         return None
     for message in messages:
-        for part in message["content"] if isinstance(message.get("content"), list) else ():
-            kind = part.get("type")
-            source = next((part[key] for key in (kind, "path", "url", "file") if part.get(key) is not None), None)
-            if kind in ("audio", "image", "video") and source is not None:
-                found.setdefault(kind, source_of(source))
+        for given in message["content"] if isinstance(message.get("content"), list) else ():
+            part = read_part(given, "")
+            if part.kind != "text" and part.source is not None and part.source is not MISSING:
+                rate = part.sampling_rate
+                bare = {"array": part.source, "sampling_rate": rate}
+                found.setdefault(part.kind, source_of(part.source) if rate is None else bare)
     if not found.keys() & {"audio", "video"}:
         return None
     name = f"row-{row.get('row')}"
@@ -130,16 +140,19 @@ def _sample(row: dict[str, Any]) -> Sample | None:
 
 def _identity(sample: Sample) -> object:
     """Equal for two samples with one sound."""
-    source = sample.video if sample.audio is None else sample.audio
-    if isinstance(source, Mapping):
-        source = source.get("array")
-    return np.asarray(source).tobytes() if hasattr(source, "__array__") else str(source)
+    return sound_identity(sample.video if sample.audio is None else sample.audio)
 
 
-def _text(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    return " ".join(part["text"] for part in content or () if part.get("type") == "text")
+def _messages(
+    question: Question, swap: Swap | None, kind: SoundKind, answering: AnsweringModel, video: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    own = OpenQuestion.read(question, answering.processor, video)
+    other = None if swap is None else OpenQuestion.read(swap.other, answering.processor, video)
+    return own.with_sounds(sounds_for(kind, own, other))
 
 
-__all__ = ["Question", "answer_questions", "audit_rows", "read_questions"]
+def _exact(told: Sequence[str], expected: Sequence[str], seed: int) -> MetricScore:
+    return mean_score([float(one == other) for one, other in zip(told, expected, strict=True)], seed=seed)
+
+
+__all__ = ["answer_questions", "audit_rows", "readable"]

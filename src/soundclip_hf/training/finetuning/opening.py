@@ -7,7 +7,7 @@ from transformers import AutoConfig, BitsAndBytesConfig
 
 from ...extras import require
 from ...hub_access import explained
-from ...modeling.checkpoint_names import checkpoint_name
+from ...modeling.checkpoint_names import checkpoint_name, one_commit
 from ...modeling.configuration_soundclip import SoundLlavaConfig
 from ...modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
 from ...modeling.processing_soundllava import SoundLlavaProcessor
@@ -17,18 +17,29 @@ from .collator import SoundLlavaCollator
 from .presets import PRESETS
 
 
-def open_processor(settings: FinetuningArguments) -> tuple[SoundLlavaConfig, SoundLlavaProcessor]:
+def open_processor(
+    settings: FinetuningArguments, commit: str | None = None
+) -> tuple[SoundLlavaConfig, SoundLlavaProcessor, str | None]:
     """
     The configuration of the model and its processor, with the settings of the run.
+
+    Args:
+        commit: Of the model's repository; by default the one that `settings.model_revision` is at now.
+
+    Returns:
+        Configuration and processor, and the revision that both were read from, for [`open_model`]: it knows its commit
+        (see [`one_commit`]).
 
     Raises:
         ArgumentsError: If the model is no SoundLlava, or a setting does not fit it.
         OSError: If it cannot be found.
     """
-    name, revision = str(settings.model), settings.model_revision
-    with explained(name, revision, kind="model"):
+    name = str(settings.model)
+    repo = checkpoint_name(name)[0]
+    revision = commit or one_commit(repo, settings.model_revision)
+    with explained(name, settings.model_revision, kind="model"):
         try:
-            config = AutoConfig.from_pretrained(checkpoint_name(name)[0], revision=revision)
+            config = AutoConfig.from_pretrained(repo, revision=revision)
         except OSError as error:
             raise ArgumentsError(f"model={name!r}: {' '.join(str(error).split())}") from error
         if not isinstance(config, SoundLlavaConfig):
@@ -40,7 +51,7 @@ def open_processor(settings: FinetuningArguments) -> tuple[SoundLlavaConfig, Sou
             raise ArgumentsError(f"model={name!r}: is a {config.model_type!r} model, which does not hear; {way_out}")
         processor = SoundLlavaProcessor.from_pretrained(name, revision=revision)
     _apply(settings, config, processor)
-    return config, processor
+    return config, processor, revision
 
 
 def open_collator(
@@ -65,9 +76,15 @@ def open_collator(
 
 
 def open_model(
-    settings: FinetuningArguments, training: FinetuningTrainingArguments, config: SoundLlavaConfig
+    settings: FinetuningArguments,
+    training: FinetuningTrainingArguments,
+    config: SoundLlavaConfig,
+    revision: str | None = None,
 ) -> SoundLlavaForConditionalGeneration:
-    """Load the model with its weights, without thawing or adding anything; `config` is that of [`open_processor`]."""
+    """
+    Load the model with its weights, without thawing or adding anything; `config` and `revision` are those of
+    [`open_processor`].
+    """
     keywords: dict[str, Any] = {"dtype": weights_dtype(settings), "config": config}
     if settings.quantization != "none":
         require("bitsandbytes", what=f"quantization={settings.quantization}")
@@ -80,8 +97,8 @@ def open_model(
         )
         # Quantised weights cannot be moved later.
         keywords["device_map"] = {"": training.device}
-    name, revision = str(settings.model), settings.model_revision
-    with explained(name, revision, kind="model"):
+    name = str(settings.model)
+    with explained(name, settings.model_revision, kind="model"):
         return SoundLlavaForConditionalGeneration.from_pretrained(name, revision=revision, **keywords)
 
 

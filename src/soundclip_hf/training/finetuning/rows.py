@@ -178,6 +178,11 @@ class SyntheticRows:
         """The number of the scene that a row asks about."""
         return self.first + index // 3
 
+    def answer_with_sound(self, index: int, other: int) -> str:
+        """The true answer to row `index` if the sound of row `other` came with its picture."""
+        seen, heard = (scene(self.scene_of(row)) for row in (index, other))
+        return hearing_questions(seen, heard)[index % 3][1]
+
 
 def open_rows(source: RowSource, seed: int) -> tuple[Rows | RowStream, Rows | RowStream]:
     """
@@ -207,6 +212,17 @@ def open_rows(source: RowSource, seed: int) -> tuple[Rows | RowStream, Rows | Ro
     marked = torch.zeros(len(train), dtype=torch.bool)
     marked[order[:count]] = True
     return train.part(~marked), train.part(marked)
+
+
+def answer_with_sound(rows: Rows | RowStream, row: int, other: int) -> str | None:
+    """
+    The right answer to a row if it had the sound of another one. Only of synthetic rows it is known.
+
+    Args:
+        row, other: Their `row`s.
+    """
+    table = rows.rows
+    return table.answer_with_sound(row, other) if isinstance(table, SyntheticRows) else None
 
 
 def check_rows(rows: Rows | RowStream, name: str, most: int = 64) -> None:
@@ -276,4 +292,13 @@ def _split(source: RowSource, split: str) -> Rows | RowStream:
     return Rows(loaded, form=source.form)
 
 
-__all__ = ["SYNTHETIC", "RowSource", "RowStream", "Rows", "SyntheticRows", "check_rows", "open_rows"]
+__all__ = [
+    "SYNTHETIC",
+    "RowSource",
+    "RowStream",
+    "Rows",
+    "SyntheticRows",
+    "answer_with_sound",
+    "check_rows",
+    "open_rows",
+]

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from ...evaluation.text_metrics.scores import MetricScore
 from ...extras import require
 from ...files import expand_user, write_text
 from ...hub_access import explained
-from ...modeling.checkpoint_names import bundled_name
+from ...modeling.checkpoint_names import bundled_name, commit_of
 from ...modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
 from ...modeling.pushing.publishers import check_publishable, publish
 from ..checkpoints import claim, last_checkpoint, only_run
@@ -30,11 +31,12 @@ from ..trainer import StepProgress, TrainingError
 from .arguments import FinetuningArguments, FinetuningTrainingArguments
 from .collator import SOUND_EMBEDS, SoundLlavaCollator
 from .conversations import RowError
-from .evaluation import Question, answer_questions, audit_rows, read_questions
+from .evaluation import answer_questions, audit_rows, readable
 from .memory import DecoderLayer, MemoryEstimate, estimate_memory
 from .opening import open_collator, open_model, open_processor, weights_dtype
 from .presets import PartRow, apply_preset, find_preset, parameter_table, table_text
-from .rows import Rows, RowStream, check_rows, open_rows
+from .questions import SoundKind, find_swaps, read_questions
+from .rows import Rows, RowStream, answer_with_sound, check_rows, open_rows
 from .sound_cache import embedded_rows
 from .trainer import FinetuningTrainer
 
@@ -43,7 +45,7 @@ logger = logging.getLogger("transformers.soundclip_hf.training")
 SETTINGS_NAME, RESULT_NAME, CURVE_NAME, BEFORE_NAME = "finetuning.json", "answers.json", "curve.json", "before.json"
 # Settings that do not change what a run computes.
 _WITHOUT_EFFECT = (
-    *("overwrite", "max_bad_rows", "eval_answers", "eval_alignments", "eval_audit", "max_new_tokens"),
+    *("overwrite", "max_bad_rows", "eval_answers", "eval_alignments", "eval_sounds", "eval_audit", "max_new_tokens"),
     *("cache_embeddings", "cache_shard_rows", "cache_batch_size"),
 )
 _OF_THE_RECIPE = (
@@ -82,12 +84,12 @@ def finetune(
     with ExitStack() as stack:
         if first:
             stack.enter_context(only_run(folder))
-            claim(folder, recipe_of(settings, training), settings.overwrite, SETTINGS_NAME)
+            claim(folder, prepared.recipe, settings.overwrite, SETTINGS_NAME)
             if settings.overwrite:
                 (folder / BEFORE_NAME).unlink(missing_ok=True)
         repo = training.hub_model_id or folder.absolute().name
         set_seed(training.seed)
-        model = open_model(settings, training, prepared.config)
+        model = open_model(settings, training, prepared.config, prepared.revision)
         if training.push_to_hub and first:
             _check_publishable(model, repo, settings, training)
         apply_preset(model, settings.preset, settings.lora)
@@ -116,13 +118,14 @@ def finetune(
         if training.disable_tqdm and progress is not None and first:
             trainer.add_callback(StepProgress(progress, stack))
         before = _before(folder, measuring, trainer)
+        set_seed(training.seed)  # a run that goes on has not measured this
         checkpoint: Any = training.resume_from_checkpoint or last_checkpoint(folder, training.world_size)
         try:
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         except RowError as error:
             raise TrainingError(f"step {trainer.state.global_step + 1}: {error}") from error
         with trainer.compute_loss_context_manager():
-            result = measuring.result(before, recipe_of(settings, training), trainer)
+            result = measuring.result(before, prepared.recipe, trainer)
         state = None if not trainer.is_fsdp_enabled else trainer.accelerator.get_state_dict(trainer.model)
         if first:
             model.save_pretrained(folder, state_dict=state)
@@ -150,7 +153,8 @@ class Prepared:
         self.held_out: Rows | RowStream
         self.train, self.held_out = open_rows(settings.source, training.seed)
         check_rows(self.train, str(settings.dataset))
-        self.config, self.processor = open_processor(settings)
+        self.config, self.processor, self.revision = open_processor(settings, _known_commit(settings, training))
+        self.recipe = {**recipe_of(settings, training), "model_commit": commit_of(self.revision)}
         if self.config.sound_config.alignment == "raw" and "audio_projection" in find_preset(settings.preset).parts:
             raise ArgumentsError(
                 f"preset={settings.preset!r}: trains the sound's projector, which {settings.model} does not use "
@@ -230,29 +234,42 @@ class Measuring:
     ) -> None:
         self.settings, self.training, self.rows = settings, training, rows
         self.answering = AnsweringModel(model, prepared.processor, str(training.output_dir), None, "")
-        self.questions: list[Question] = read_questions(rows[: settings.eval_answers], prepared.media_folder)
-        self.alignments = settings.alignments or [model.config.sound_config.alignment]
+        self.own_alignment = model.config.sound_config.alignment
+        self.alignments = settings.alignments or [self.own_alignment]
+        self.video = prepared.collator.video
+        asked = read_questions(rows[: settings.eval_answers], prepared.media_folder)
+        self.questions = readable(asked, self.answering, self.video)
+        known = partial(answer_with_sound, prepared.held_out)
+        self.swaps = find_swaps(self.questions, known, training.seed) if "swapped" in settings.sounds else []
 
-    def answer(self, alignment: str) -> dict[str, MetricScore]:
+    def answer(self, alignment: str, kinds: Sequence[SoundKind] = ("true",)) -> dict[str, MetricScore]:
+        """The answers with each of the sounds."""
         model = self.answering.model
         training = model.training
         model.eval()
+        found: dict[str, MetricScore] = {}
         try:
-            scores, _ = answer_questions(
-                self.questions,
-                self.answering,
-                AnswerSettings(alignment=alignment, max_new_tokens=self.settings.max_new_tokens),
-                batch_size=self.training.per_device_eval_batch_size,
-                seed=self.training.seed,
-            )
+            for kind in kinds:
+                scores, _ = answer_questions(
+                    self.questions,
+                    self.answering,
+                    AnswerSettings(alignment=alignment, max_new_tokens=self.settings.max_new_tokens),
+                    video=self.video,
+                    kind=kind,
+                    swaps=self.swaps,
+                    batch_size=self.training.per_device_eval_batch_size,
+                    seed=self.training.seed,
+                )
+                found |= scores
         finally:
             model.train(training)
-        return scores
+        return found
 
     def in_the_loop(self) -> dict[str, float]:
-        own = self.answering.model.config.sound_config.alignment
-        found = {name: score.value for name, score in self.answer(own).items()} if self.questions else {}
-        return {**found, **self.audit()}
+        if not self.questions:
+            return self.audit()
+        scores = self.answer(self.own_alignment, self.settings.sounds)
+        return {**{name: score.value for name, score in scores.items()}, **self.audit()}
 
     def audit(self) -> dict[str, float]:
         if not self.settings.eval_audit:
@@ -264,7 +281,7 @@ class Measuring:
         values: dict[str, Any] = {}
         bars: dict[str, Any] = {}
         for alignment in self.alignments if self.questions else ():
-            scores = self.answer(alignment)
+            scores = self.answer(alignment, self.settings.sounds if alignment == self.own_alignment else ("true",))
             values[alignment] = {name: score.value for name, score in scores.items()}
             bars[alignment] = {name: score.interval for name, score in scores.items() if score.interval is not None}
         audited = self.audit()
@@ -289,9 +306,21 @@ class Measuring:
                 **({"eval_loss": losses[-1]} if losses else {}),
             },
             error_bars={"before": before["error_bars"], "after": after["error_bars"]},
-            config={**recipe, "max_new_tokens": self.settings.max_new_tokens},
+            config={
+                **recipe,
+                "max_new_tokens": self.settings.max_new_tokens,
+                "eval_sounds": self.settings.sounds,
+                **self._swapped(),
+            },
             dataset_revision=None if Path(str(self.settings.dataset)).exists() else self.settings.dataset_revision,
         )
+
+    def _swapped(self) -> dict[str, int]:
+        """How many questions were asked with another one's sound, and for how many of them its answer is known."""
+        if "swapped" not in self.settings.sounds:
+            return {}
+        swaps = [swap for swap in self.swaps if swap is not None]
+        return {"swapped": len(swaps), "swapped_heard": sum(swap.answer is not None for swap in swaps)}
 
 
 def recipe_of(settings: FinetuningArguments, training: FinetuningTrainingArguments) -> dict[str, Any]:
@@ -315,6 +344,19 @@ def _with_embeddings(
         return prepared.train, prepared.held_out
     train, held_out = embedded_rows(parts, prepared.collator, model, settings, training, progress)
     return train, held_out
+
+
+def _known_commit(settings: FinetuningArguments, training: FinetuningTrainingArguments) -> str | None:
+    """The commit of the model that the run in this folder began with: what was pushed since is another model."""
+    path = Path(str(training.output_dir)) / SETTINGS_NAME
+    if settings.overwrite or not path.is_file():
+        return None
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        same = all(before.get(name) == getattr(settings, name) for name in ("model", "model_revision"))
+    except (AttributeError, ValueError, RecursionError):
+        return None  # `claim` says so
+    return before.get("model_commit") if same else None
 
 
 def _before(folder: Path, measuring: Measuring, trainer: FinetuningTrainer) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ....media import Clip, MediaError, load_sound, read_clip
 from ....modeling.slots.slot import VideoSound
 from ....modeling.sound_inputs import sound_inputs
-from ..collator import SILENCE
+from ..questions import SILENCE
 from .distinct_sounds import Sound
 
 logger = logging.getLogger("transformers.soundclip_hf.training")
