@@ -1,13 +1,14 @@
 """The settings of the run that a folder holds, and its last complete checkpoint."""
 
 import json
+import os
 import re
 import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from safetensors import SafetensorError, safe_open
 
@@ -15,6 +16,18 @@ from ..files import lock_folder, write_text
 from .settings_parser import ArgumentsError
 
 SETTINGS_NAME = "alignment.json"
+# Of this process. A process that loads batches outlives one that was killed, for seconds in which it would keep the
+# lock, and the same command would be refused.
+_locks: set[BinaryIO] = set()
+
+
+def _let_go() -> None:
+    for lock in _locks:
+        with open(os.devnull, "ab") as nothing:
+            os.dup2(nothing.fileno(), lock.fileno())
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 @contextmanager
@@ -26,9 +39,11 @@ def only_run(folder: Path) -> Iterator[None]:
         InUseError: If another run writes to it.
     """
     lock = lock_folder(folder)
+    _locks.add(lock)
     try:
         yield
     finally:
+        _locks.discard(lock)
         # It is no part of what is published from this folder.
         Path(lock.name).unlink(missing_ok=True)
         lock.close()

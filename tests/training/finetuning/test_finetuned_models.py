@@ -223,3 +223,10 @@ def test_the_table_counts_the_weights_that_4_bits_stand_for(four):
         name: (row.parameters, row.trained) for name, row in plain.items()
     }
     assert packed["language_model"].bytes < plain["language_model"].bytes / 2
+
+
+def test_the_projector_alone_is_trained_over_4_bits(four, tmp_path):
+    model = tune(tmp_path / "out", "--preset", "projector", "--quantization", "4bit")
+    before = SoundLlava.from_pretrained("tiny", dtype="float32").model.audio_projection.state_dict()
+    assert any(not torch.equal(value, before[key]) for key, value in model.model.audio_projection.state_dict().items())
+    assert not model._hf_peft_config_loaded  # it has none

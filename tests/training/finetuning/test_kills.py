@@ -70,21 +70,21 @@ print(json.dumps(found))
 # torch.save writes four files of a checkpoint: the settings, the optimizer, the scheduler and the random numbers.
 OPTIMIZER, RANDOM = 2, 4
 CASES = {
-    "before the first checkpoint": [("step", 2, "before")],
-    "in a step after one": [("step", 4, "after")],
-    "weights of a checkpoint": [("weights", 2, "half")],
-    "optimizer of a checkpoint": [("torch", 4 + OPTIMIZER, "half")],
-    "state of a checkpoint": [("state", 2, "before")],
-    "what comes out": [("replace", 3, "before")],
+    "in a step after a checkpoint": [("step", 4, "after")],
+    "in a checkpoint": [("torch", 4 + OPTIMIZER, "half")],
+    "in what comes out": [("replace", 3, "before")],
 }
 MORE = {
+    "before the first checkpoint": [("step", 2, "before")],
+    "in the first measurement": [("measured", 1, "before")],
+    "in the first checkpoint": [("torch", OPTIMIZER, "half")],
+    "in the weights": [("weights", 2, "half")],
     "after the weights": [("weights", 2, "after")],
-    "random numbers": [("torch", 4 + RANDOM, "half")],
-    "half of the state": [("state", 2, "half")],
-    "end of a checkpoint": [("state", 2, "after")],
-    "first checkpoint": [("torch", OPTIMIZER, "half")],
-    "first measurement": [("measured", 1, "before")],
-    "the model that comes out": [("replace", 4, "after")],
+    "in the random numbers": [("torch", 4 + RANDOM, "half")],
+    "before the state": [("state", 2, "before")],
+    "in the state": [("state", 2, "half")],
+    "after a checkpoint": [("state", 2, "after")],
+    "in the model that comes out": [("replace", 4, "after")],
     "again and again": [("step", 2, "before"), ("weights", 1, "half"), ("step", 4, "before"), ("state", 1, "before")],
 }
 

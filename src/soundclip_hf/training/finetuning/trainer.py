@@ -1,8 +1,8 @@
 """`Trainer` for a SoundLlava: checkpoints of what is trained alone, answers in the loop, and a check of gradients."""
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ class FinetuningTrainer(Trainer):
 
     def __init__(self, model: nn.Module, measure: Callable[[], dict[str, float]] | None = None, **kwargs: Any) -> None:
         self.measure = measure
-        super().__init__(model, **kwargs)
+        with _with_adapter(model):
+            super().__init__(model, **kwargs)
         if self.is_fsdp_enabled:
             shard_language_model(self.accelerator.state.fsdp_plugin, self.model, self.args.device)
         self.waiting = {part_of(key) for key, parameter in model.named_parameters() if parameter.requires_grad}
@@ -124,6 +125,17 @@ class FinetuningTrainer(Trainer):
         odd = sorted(trained & set(load_result.missing_keys)) + sorted(load_result.unexpected_keys)
         if odd:
             raise TrainingError(f"the checkpoint holds other weights than those that are trained: {', '.join(odd[:5])}")
+
+
+@contextmanager
+def _with_adapter(model: nn.Module) -> Iterator[None]:
+    """transformers trains a quantised model only with an adapter, and knows PEFT's alone; a projector is one, too."""
+    before = getattr(model, "_hf_peft_config_loaded", False)
+    model._hf_peft_config_loaded = True  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        model._hf_peft_config_loaded = before
 
 
 __all__ = ["FinetuningTrainer"]
