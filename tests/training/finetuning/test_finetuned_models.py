@@ -56,7 +56,6 @@ keep("merged", model, plain)
 model.save_pretrained(root / "merged")
 model = merged(plain).unload()
 keep("unloaded", model, plain)
-model.config.base_model_name_or_path = "tiny"
 model.save_pretrained(root / "unloaded", adapter_only=True)
 for name in ("merged", "unloaded"):
     keep(name + " again", SoundLlava.from_pretrained(root / name, dtype="float32"), plain)

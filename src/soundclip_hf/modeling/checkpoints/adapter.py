@@ -185,6 +185,9 @@ class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
                 with `adapter_only=False`, or if not exactly one PEFT adapter is in use.
         """
         has_peft = bool(peft_layers(self))
+        if not has_peft:
+            # PEFT merges its layers, or takes them out, and leaves this: transformers would save an adapter.
+            self._hf_peft_config_loaded = False
         if has_peft and adapter_only is False:
             raise ValueError(
                 "adapter_only=False: the model has PEFT layers (LoRA), which are saved as an adapter. Leave the "

@@ -128,10 +128,10 @@ class FinetuningTrainer(Trainer):
 
 
 @contextmanager
-def _with_adapter(model: nn.Module) -> Iterator[None]:
+def _with_adapter(model: Any) -> Iterator[None]:
     """transformers trains a quantised model only with an adapter, and knows PEFT's alone; a projector is one, too."""
     before = getattr(model, "_hf_peft_config_loaded", False)
-    model._hf_peft_config_loaded = True  # type: ignore[assignment]
+    model._hf_peft_config_loaded = True
     try:
         yield
     finally:
