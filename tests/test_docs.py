@@ -41,9 +41,8 @@ def blocks(page: str, language: str) -> list[str]:
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 # Blocks that need a server, more processes or another package, and have tests of their own: page, word of the block.
 ELSEWHERE = {
-    ("finetuning.md", "DistributedConfig"),  # tests/modeling/test_tensor_parallel.py
     ("finetuning.md", "SFTTrainer"),  # tests/training/finetuning/test_trl.py
-    ("finetuning.md", "DistributedConfig"),  # as tests/modeling/test_tensor_parallel.py, in two processes
+    ("finetuning.md", "DistributedConfig"),  # tests/modeling/test_tensor_parallel.py, in two processes
     ("serving.md", ""),  # tests/serving/test_serving_guide.py
 }
 
