@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from .adapter_parts import is_of_ears
 
@@ -39,7 +40,11 @@ def is_unchanged(model: nn.Module, sample: Sample | None) -> bool:
 
 
 def _values(parameter: Any) -> torch.Tensor:
-    return parameter.detach().reshape(-1)[_places(parameter.numel(), parameter.device)].cpu()
+    # Of a weight that is divided among processes, the part that is here: it may be empty.
+    own: Any = parameter.detach()
+    if isinstance(own, DTensor):
+        own = own.to_local()
+    return own.reshape(-1)[_places(own.numel(), own.device)].cpu() if own.numel() else own.reshape(-1).cpu()
 
 
 # Models have few different shapes.
