@@ -3,9 +3,13 @@
 import base64
 import io
 import json
+import runpy
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+from chat_server import chat_server, completion
 from transformers import LlavaForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
@@ -122,3 +126,23 @@ def test_a_slice_is_sent_alone():
     (part,) = image_embeds_parts([whole[:1]])
     assert len(part["image_embeds"]) < 10_000
     assert torch.equal(decoded(part)[0], whole[:1])
+
+
+def test_the_example_sends_such_a_request(model, processor, monkeypatch, capsys):
+    """To a server that answers anything: what vLLM makes of the request is not tested."""
+    example = Path(__file__).resolve().parents[2] / "examples" / "vllm_image_embeds.py"
+    reply = completion("A clock.")
+    reply[2].update(id="1", object="chat.completion", created=0)
+    with chat_server(lambda number, body: reply) as asked:
+        words = [str(CLIP), TEXT["text"], "--adapter", str(TINY), "--base-url", asked.url, "--patches", "drop"]
+        monkeypatch.setattr(sys, "argv", [example.name, *words, "--top-k", "4"])
+        runpy.run_path(str(example), run_name="__main__")
+    assert capsys.readouterr().out == "A clock.\n"
+    (body,) = asked.bodies
+    part, text = body["messages"][0]["content"]
+    assert text == TEXT
+    found = decoded(part)
+    (expected,) = visual_tokens(model, inputs_of(processor, QUESTION, sound_patches="drop", sound_top_k=4))
+    assert found.dtype == torch.float16
+    assert found.shape == (1, 5, model.config.text_config.hidden_size)
+    torch.testing.assert_close(found[0].float(), expected, atol=0.05, rtol=0.05)

@@ -386,7 +386,7 @@ def test_no_other_route(server, path):
 
 def test_bodies_that_are_no_requests(server):
     address = f"{server.url}/chat/completions"
-    for body in (b"{", b"[1]", b"", b'"hi"', b"\xff\xfe"):
+    for body in (b"{", b"[1]", b"", b'"hi"', b"\xff\xfe", b"[" * 100_000, b'{"\\ud800": 1}'):
         answer = httpx.post(address, content=body, headers={"content-type": "application/json"})
         assert answer.status_code == 400
         assert answer.json()["error"]["type"] == "invalid_request_error"

@@ -1,5 +1,6 @@
 """The HTTP side of the server: some routes of transformers' application, with errors in OpenAI's form."""
 
+import json
 import signal
 import socket
 import traceback
@@ -14,7 +15,7 @@ require("fastapi", "openai", "uvicorn", what="serving a model")
 import uvicorn  # noqa: E402
 from fastapi import FastAPI, Request  # noqa: E402
 from fastapi.exceptions import RequestValidationError  # noqa: E402
-from fastapi.responses import JSONResponse  # noqa: E402
+from fastapi.responses import Response  # noqa: E402
 from transformers.cli.serving.server import build_server  # noqa: E402
 
 # Of transformers' routes: the others answer without sound, or load other models.
@@ -36,6 +37,7 @@ def build_app(handler: ChatHandler, most_bytes: int) -> FastAPI:
     app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", None) in ROUTES]
     app.add_exception_handler(RequestError, _on_request_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_json)
+    app.add_exception_handler(400, _on_unreadable_body)
     app.add_exception_handler(404, _on_unknown_path)
     app.add_exception_handler(405, _on_unknown_path)
     app.add_exception_handler(Exception, _on_any_error)
@@ -43,26 +45,31 @@ def build_app(handler: ChatHandler, most_bytes: int) -> FastAPI:
     return app
 
 
-def _answer(error: RequestError) -> JSONResponse:
-    return JSONResponse(error.body(), status_code=error.status)
+def _answer(error: RequestError) -> Response:
+    # In ASCII: half a surrogate pair, which a request may hold, has no UTF-8.
+    return Response(json.dumps(error.body()), status_code=error.status, media_type="application/json")
 
 
-async def _on_request_error(request: Request, error: Any) -> JSONResponse:
+async def _on_request_error(request: Request, error: Any) -> Response:
     return _answer(error)
 
 
-async def _on_invalid_json(request: Request, error: Any) -> JSONResponse:
+async def _on_invalid_json(request: Request, error: Any) -> Response:
     reasons = "; ".join(str(one.get("msg")) for one in error.errors())
     return _answer(RequestError(f"the body of the request is not a JSON object ({reasons})"))
 
 
-async def _on_unknown_path(request: Request, error: Any) -> JSONResponse:
+async def _on_unreadable_body(request: Request, error: Any) -> Response:
+    return _answer(RequestError(f"the body of the request cannot be read ({error.detail})"))
+
+
+async def _on_unknown_path(request: Request, error: Any) -> Response:
     asked = f"{request.method} {request.url.path}"
     known = "POST /v1/chat/completions, GET /v1/models and GET /health"
     return _answer(RequestError(f"{asked}: this server has {known}", status=error.status_code))
 
 
-async def _on_any_error(request: Request, error: Exception) -> JSONResponse:
+async def _on_any_error(request: Request, error: Exception) -> Response:
     reason = "".join(traceback.format_exception_only(error)).strip()
     return _answer(RequestError(f"the server failed ({reason})", status=500))
 
