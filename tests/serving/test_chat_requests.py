@@ -53,6 +53,7 @@ def test_what_asks_for_nothing_is_taken(asked):
         ("seed", 2**64),
         ("stop", ["a", ""]),
         ("stop", ["a"] * 5),
+        ("stop", "\ud800"),
         ("sound_top_k", True),
         ("sound_top_k", "8"),
         ("sound_top_k", [1, -1]),

@@ -58,3 +58,12 @@ def test_no_request_changes_the_model(handler):
     before = model.generation_config.to_dict()
     asyncio.run(handler.handle_request({**BODY, "temperature": 1.5, "top_p": 0.5, "max_tokens": 2, "stop": "x"}, "1"))
     assert model.generation_config.to_dict() == before
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-9, 0, 0.01])
+def test_low_temperatures_take_the_most_probable_token(handler, temperature):
+    def answer(**options):
+        response = asyncio.run(handler.handle_request({**BODY, **options}, "1"))
+        return json.loads(response.body)["choices"][0]["message"]["content"]
+
+    assert answer(temperature=temperature) == answer()

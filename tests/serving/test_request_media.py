@@ -93,6 +93,12 @@ def test_content_that_is_none(content):
         read_messages([{"role": "user", "content": content}], MediaOptions(16000))
 
 
+@pytest.mark.parametrize("content", ["\ud800", [{"type": "text", "text": "a\udfff"}]])
+def test_text_that_is_no_unicode(content):
+    with pytest.raises(RequestError, match="surrogate"):
+        read_messages([{"role": "user", "content": content}], MediaOptions(16000))
+
+
 def test_text_is_passed_on():
     messages = [{"role": "developer", "content": "a", "name": "x"}, {"role": "user", "content": ["b"]}]
     assert read_messages(messages, MediaOptions(16000)) == [

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any, get_args
 
 from ..modeling.configuration_soundclip import PatchMode
+from ..text_tables import check_writable
 
 # A video is never cut into more pictures than this: each is decoded, and takes its tokens.
 MAX_FRAMES = 32
@@ -207,6 +208,19 @@ def check_value(name: str, value: Any, where: str = "") -> None:
     allowed, words = _FIELDS[name]
     if value is not None and not allowed(value):
         raise RequestError(f"{where}{name}={_short(value)}: {words}", param=name)
+    if name == "stop":
+        check_text(value, name, name)
+
+
+def check_text(value: Any, place: str, param: str) -> None:
+    """
+    Raises:
+        RequestError: If a text, or one of a list, holds what no tokenizer can read.
+    """
+    try:
+        check_writable(value)
+    except ValueError as error:
+        raise RequestError(f"{place}: {error}", param=param) from error
 
 
 def _check_field(name: str, value: Any) -> None:
@@ -232,4 +246,4 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
-__all__ = ["MAX_FRAMES", "ChatRequest", "RequestError", "SoundOptions", "check_value", "read_request"]
+__all__ = ["MAX_FRAMES", "ChatRequest", "RequestError", "SoundOptions", "check_text", "check_value", "read_request"]

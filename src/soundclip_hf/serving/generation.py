@@ -15,6 +15,8 @@ from ..modeling.slots.verification import context_length
 from .chat_requests import ChatRequest, RequestError
 
 SoundEntry = dict[str, Any]
+# Below, the most probable token is taken: logits that are divided by so little are not finite in half precision.
+LOWEST_TEMPERATURE = 0.01
 
 
 class Generation:
@@ -147,7 +149,7 @@ def generation_config(model: Any, tokenizer: Any, asked: ChatRequest, prompt: in
     if asked.stop:
         config.stop_strings = list(asked.stop)
     if asked.temperature is not None:
-        config.do_sample = asked.temperature > 0
+        config.do_sample = asked.temperature >= LOWEST_TEMPERATURE
         config.temperature = asked.temperature if config.do_sample else None
     if asked.top_p is not None:
         config.top_p = asked.top_p

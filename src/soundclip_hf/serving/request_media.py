@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from ..media import load_picture, load_sound, read_clip, shown
 from ..modeling.prompts.message_parts import MISSING, Part, accepted_keys, media_outside_parts, read_part
-from .chat_requests import RequestError, check_value
+from .chat_requests import RequestError, check_text, check_value
 
 # "developer" is OpenAI's newer word for "system".
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
@@ -56,7 +56,9 @@ def _message(message: Any, options: MediaOptions, place: str) -> dict[str, Any]:
     content = message.get("content")
     if isinstance(content, list):
         content = [_part(part, options, f"{place}.content[{number}]") for number, part in enumerate(content)]
-    elif not isinstance(content, str):
+    elif isinstance(content, str):
+        check_text(content, place, place)
+    else:
         raise RequestError(f"{place}: content={content!r}: must be a string or a list of parts", param=place)
     return {"role": _ROLES[role], "content": content}
 
@@ -65,6 +67,7 @@ def _part(given: Any, options: MediaOptions, place: str) -> dict[str, Any]:
     try:
         part = read_part(given, place)
         if part.kind == "text":
+            check_text(part.source, place, place)
             return {"type": "text", "text": part.source}
         if part.source is MISSING:
             raise ValueError(f"{place} of type {given['type']!r} has no source: give one of {accepted_keys(part.kind)}")

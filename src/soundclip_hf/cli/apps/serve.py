@@ -18,7 +18,7 @@ def serve(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="[MODEL]",
+            metavar="MODEL",
             help="Hub id (also org/name@revision) or folder of a SoundLlava, an adapter or a LLaVA; tiny is the "
             "bundled model. Requests call the model by this name.",
         ),
@@ -38,7 +38,7 @@ def serve(
     allowed_local_media_path: Annotated[
         Path | None,
         typer.Option(
-            help="Folder whose files requests may name, as paths or file:// URLs.  [default: none, URLs and data alone]"
+            help="Folder whose files requests may name, as paths or file:// URLs.  [default: none; URLs alone]"
         ),
     ] = None,
     max_request_mib: Annotated[int, typer.Option(min=1, help="How many MiB the body of a request may have.")] = 64,
