@@ -25,6 +25,7 @@ FILES = {
     "config.json",
     "generation_config.json",
     "model.safetensors",
+    "modules.json",
     "processor_config.json",
     "report-random-ears.json",
     "report-tiny.json",

@@ -145,6 +145,28 @@ def test_unknown_arguments(processor, nested, message):
         processor(images=picture(), **nested)
 
 
+@pytest.mark.parametrize(
+    ("nested", "message"),
+    [
+        ({"videos_kwargs": {"fps": 2}}, "fps=2 in videos_kwargs would not be used: videos_kwargs takes frame and num"),
+        ({"videos_kwargs": {"do_resize": False}}, "do_resize=False in videos_kwargs"),
+        ({"common_kwargs": {"do_resize": False}}, "do_resize=False in common_kwargs"),
+        (
+            {"common_kwargs": {"sampling_rate": 8000}},
+            "sampling_rate=8000 in common_kwargs .* of sounds in audio_kwargs",
+        ),
+    ],
+)
+def test_values_that_would_not_be_used(processor, folder, nested, message):
+    with pytest.raises(ValueError, match=message):
+        processor(videos=folder / "a.mp4", **nested)
+    unset = {where: dict.fromkeys(values) for where, values in nested.items()}
+    assert_equal_inputs(
+        processor(videos=folder / "a.mp4", **unset, return_tensors="pt"),
+        processor(videos=folder / "a.mp4", return_tensors="pt"),
+    )
+
+
 def test_frames_of_pictures(processor):
     pictures = [[picture(seed=0), picture(seed=1)], [picture(seed=2), picture(seed=3)]]
     pixels = processor(images=pictures, return_tensors="pt")["pixel_values"]

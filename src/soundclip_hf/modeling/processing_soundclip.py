@@ -77,8 +77,11 @@ class SoundClipProcessor(ProcessorPushMixin, CheckpointNameMixin, ProcessorMixin
             audio_kwargs, images_kwargs (`dict`, *optional*):
                 Arguments of the feature extractor and of the image processor. A `sampling_rate` in `audio_kwargs` is
                 that of bare arrays.
-            videos_kwargs, common_kwargs (`dict`, *optional*):
-                `frame` and `num_frames`, and `return_tensors`, as transformers' processors take them.
+            videos_kwargs (`dict`, *optional*):
+                `frame` and `num_frames`. The pictures of clips are processed with `images_kwargs`, their sounds with
+                `audio_kwargs`.
+            common_kwargs (`dict`, *optional*):
+                `return_tensors`.
             text_kwargs (`dict`, *optional*):
                 Arguments of a tokenizer, which callers of any processor pass; there is no text, and they have no
                 effect.
@@ -90,7 +93,9 @@ class SoundClipProcessor(ProcessorPushMixin, CheckpointNameMixin, ProcessorMixin
 
         Raises:
             ValueError: If there is nothing to process, a sound cannot be used, clips are mixed with other media, or
-                they have unequal numbers of frames. `MediaError`, one of them, names the file that cannot be read.
+                they have unequal numbers of frames; for an argument in `videos_kwargs` or `common_kwargs` that
+                transformers knows and that would not be used here. `MediaError`, one of them, names the file that
+                cannot be read.
             TypeError: For an unknown argument, also inside a dictionary of arguments.
         """
         check_nested_arguments(
@@ -104,6 +109,8 @@ class SoundClipProcessor(ProcessorPushMixin, CheckpointNameMixin, ProcessorMixin
             self.image_processor,
             self.feature_extractor,
         )
+        _refuse_unused("videos_kwargs", videos_kwargs, {"frame", "num_frames"})
+        _refuse_unused("common_kwargs", common_kwargs, {"return_tensors"})
         audio_kwargs, videos_kwargs = dict(audio_kwargs or {}), videos_kwargs or {}
         sampling_rate = audio_kwargs.pop("sampling_rate", sampling_rate)
         frame, num_frames = videos_kwargs.get("frame", frame), videos_kwargs.get("num_frames", num_frames)
@@ -157,6 +164,16 @@ class SoundClipProcessor(ProcessorPushMixin, CheckpointNameMixin, ProcessorMixin
     @property
     def model_input_names(self) -> list[str]:
         return ["input_features", "input_features_mask", "pixel_values"]
+
+
+def _refuse_unused(where: str, arguments: dict[str, Any] | None, used: set[str]) -> None:
+    """Arguments of other processors, which would change what they return. `None` leaves a choice to the processor."""
+    for name, value in (arguments or {}).items():
+        if name not in used and value is not None:
+            raise ValueError(
+                f"{name}={value!r} in {where} would not be used: {where} takes {' and '.join(sorted(used))}. Give "
+                "settings of pictures in images_kwargs, and of sounds in audio_kwargs."
+            )
 
 
 def _frames_per_clip(images: Sequence[Any]) -> int:

@@ -25,7 +25,7 @@ PROCESSOR_NAME, EXTRACTOR_NAME = "processor_config.json", "preprocessor_config.j
 _PUBLISHED = re.compile(
     r"generation_config\.json|processor_config\.json|preprocessor_config\.json|chat_template\.(jinja|json)"
     r"|chat_templates/[^/]+\.jinja|tokenizer\.(json|model)|tokenizer_config\.json|special_tokens_map\.json"
-    r"|added_tokens\.json|vocab\.(json|txt)|merges\.txt|curve\.png"
+    r"|added_tokens\.json|vocab\.(json|txt)|merges\.txt|curve\.png|modules\.json"
 )
 # Files that loading could take for the weights; transformers takes PEFT's at the top for the whole repository.
 _WEIGHTS = re.compile(

@@ -38,6 +38,7 @@ from .base_sample import Sample, is_unchanged, take_sample
 from .ears_filling import EarsFilling
 from .fingerprint import fingerprint
 from .loading import LoadRequest, StrictLoadingMixin
+from .modules_file import MODULES, MODULES_NAME
 from .partial_checkpoint import no_weights
 from .peft_adapter import find_peft_adapter, load_peft_adapter, save_peft_adapter
 from .peft_layers import peft_layers, plain_names
@@ -62,6 +63,7 @@ logger = logging.getLogger("transformers.soundclip_hf.adapter")
 class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
     """`from_pretrained` and `save_pretrained` for adapter, full and stock LLaVA repositories."""
 
+    _other_files = {MODULES_NAME: MODULES}
     # Of the base model that was loaded: whether it needs to be pushed beside the ears.
     _base_sample: Sample | None = None
     # Loaded with the ears from one checkpoint, whose base need not be the one that the configuration names.
@@ -201,6 +203,7 @@ class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
             return
         options = take_push_options(kwargs)
         self._save_adapter(Path(save_directory), state_dict, with_index=trains_ears_only)
+        self._save_other_files(save_directory)
         if push_to_hub:
             self._publish(save_directory, **options)
 

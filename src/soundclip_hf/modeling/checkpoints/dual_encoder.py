@@ -24,6 +24,7 @@ from .adapter_parts import (
 )
 from .ears_filling import EarsFilling
 from .loading import LoadRequest, StrictLoadingMixin, overridden
+from .modules_file import MODULES, MODULES_NAME
 from .partial_checkpoint import read_modules
 from .peft_adapter import check_same_towers, find_peft_adapter
 from .sizes import Filling, check_layers, check_parameters
@@ -36,6 +37,8 @@ _WHOLE_CHECKPOINTS_ONLY = {"key_mapping", "quantization_config"}
 
 class DualEncoderLoadingMixin(StrictLoadingMixin, ModelPushMixin):
     """`from_pretrained` for repositories of three kinds; see there."""
+
+    _other_files = {MODULES_NAME: MODULES}
 
     @classmethod
     def from_pretrained(

@@ -1,13 +1,14 @@
 """`push_to_hub` of models and processors: what `save_pretrained` writes is published as a folder, in one commit."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from transformers import ProcessorMixin
 
+from ...files import write_text
 from ..checkpoint_files import ModelBase
 from .publishers import publish
 
@@ -29,6 +30,9 @@ def take_push_options(keywords: dict[str, Any]) -> dict[str, Any]:
 class ModelPushMixin(ModelBase):
     """`push_to_hub` of a model, with a card that says how to load it."""
 
+    # Texts that `save_pretrained` writes beside weights and configuration, by the name of their file.
+    _other_files: Mapping[str, str] = {}
+
     @classmethod
     def register_for_auto_class(cls, auto_class: Any = "AutoModel") -> None:
         """Does nothing: the code of this class is a package, and is not copied into the folders of models."""
@@ -44,6 +48,8 @@ class ModelPushMixin(ModelBase):
         """As in transformers; with `push_to_hub=True`, what was saved is published as by `push_to_hub`."""
         options = take_push_options(kwargs)
         super().save_pretrained(save_directory, is_main_process, state_dict, **kwargs)
+        if is_main_process:
+            self._save_other_files(save_directory)
         if push_to_hub and is_main_process:
             self._publish(save_directory, **options)
 
@@ -97,6 +103,10 @@ class ModelPushMixin(ModelBase):
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder, max_shard_size=max_shard_size, **kwargs)
             return self._publish(folder, repo_id, license=license, **options)
+
+    def _save_other_files(self, folder: str | os.PathLike) -> None:
+        for name, text in self._other_files.items():
+            write_text(Path(folder) / name, text)
 
     def _publish(self, folder: str | os.PathLike, repo_id: str | None = None, **options: Any) -> "CommitInfo":
         renamed = {
