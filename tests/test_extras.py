@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from without_extras import BLOCKED, block
+from without_extras import BLOCKED, OURS, block
 
 from soundclip_hf.extras import EXTRA_OF, PIP_NAMES, NotInstalledError, installed, require
 from soundclip_hf.training.trainer_packages import OPTIMIZERS, TRACKERS
@@ -145,7 +145,7 @@ def test_every_extra_that_is_named_exists_and_brings_the_package():
 
 
 def test_modules_of_no_extra_are_what_pip_calls_them():
-    known = {*EXTRA_OF, "deepspeed", "liger_kernel", *OPTIMIZERS.values()}
+    known = {*EXTRA_OF, "deepspeed", "liger_kernel", "lmms_eval", "mteb", *OPTIMIZERS.values()}
     known |= {module for modules in TRACKERS.values() for module in modules}
     for file in FILES:
         for modules, _ in required(file):
@@ -180,6 +180,11 @@ PYTHON = {
     "data.other_sets.tvsum_scores('t.mat')": ("t.mat: reading HDF5", "h5py", "data"),
     "data.Ave2('set').subset()": ("a subset of AVE-2", "datasets", "data"),
     "data.stats.histograms.draw_histograms({}, 'o.png', 't')": ("drawing histograms", "matplotlib", "plots"),
+    "import soundclip_hf.integrations.sentence_transformers": (
+        "the integration with sentence-transformers",
+        "sentence_transformers",
+        "st",
+    ),
     "[*data.build.build(config)]": ("this build", "datasets and pyarrow", "data"),
     "[*data.build.cluster.run_on_cluster(ray)]": (
         "this build",
@@ -196,14 +201,14 @@ PYTHON = {
 
 
 def test_the_python_api_of_a_plain_install(tmp_path):
-    """In a process of its own, where nothing of the extras was ever imported; all modules but a few can be imported."""
+    """In a process of its own, where nothing of the extras was ever imported; the modules of `OURS` ask for them."""
     code = f"""
 import json, pkgutil, sys
 sys.modules.update(dict.fromkeys({BLOCKED!r}))
 import soundclip_hf
 failed = []
 for found in pkgutil.walk_packages(soundclip_hf.__path__, "soundclip_hf."):
-    if found.name.endswith(("__main__", ".data.build.datatrove_step", ".data.ave2.audio_column")):
+    if found.name.endswith("__main__") or found.name in {OURS!r}:
         continue
     if found.name in ("soundclip_hf.serving.app", "soundclip_hf.serving.handler"):
         continue

@@ -21,10 +21,11 @@ EXTRA_OF = {
     "ray": "cluster",
     "rouge_score": "eval",
     "sacrebleu": "eval",
+    "sentence_transformers": "st",
     "uvicorn": "serve",
 }
 # Module that is in no extra -> its name for pip, where that differs.
-PIP_NAMES = {"azureml.core": "azureml-sdk", "optimi": "torch-optimi"}
+PIP_NAMES = {"azureml.core": "azureml-sdk", "lmms_eval": "lmms-eval", "optimi": "torch-optimi"}
 
 
 class NotInstalledError(ImportError):

@@ -9,6 +9,8 @@ from soundclip_hf.extras import EXTRA_OF
 BLOCKED = (
     *EXTRA_OF,
     "bitsandbytes",
+    "lmms_eval",
+    "mteb",
     "peft",
     "rouge_score",
     "sacrebleu",
@@ -21,7 +23,13 @@ BLOCKED = (
 # imported, which may not happen for the first time after peft is blocked.
 IMPORTED_BEFORE = TrainingArguments
 # Modules of ours that import such packages when they are imported.
-OURS = ("soundclip_hf.data.build.datatrove_step", "soundclip_hf.data.ave2.audio_column")
+OURS = (
+    "soundclip_hf.data.build.datatrove_step",
+    "soundclip_hf.data.ave2.audio_column",
+    "soundclip_hf.integrations.lmms_eval.model",
+    "soundclip_hf.integrations.mteb",
+    "soundclip_hf.integrations.sentence_transformers",
+)
 
 
 def block(monkeypatch, *packages: str) -> None:
@@ -35,4 +43,4 @@ def block(monkeypatch, *packages: str) -> None:
         monkeypatch.delitem(sys.modules, name, raising=False)
 
 
-__all__ = ["BLOCKED", "block"]
+__all__ = ["BLOCKED", "OURS", "block"]

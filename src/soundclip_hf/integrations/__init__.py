@@ -1,1 +1,1 @@
-"""Adapters to other programs, which take what the models compute."""
+"""Our models inside other packages: sentence-transformers, mteb, lmms-eval and vLLM."""
