@@ -123,6 +123,7 @@ PREPARE: dict[str, Callable[[], dict[str, Any] | None]] = {
     "ave2.md": lambda: write_ave2(Path("org/ave2"), Path("clips")) and None,
     "encoders.md": lambda: write_whisper("openai/whisper-tiny"),
     "finetuning.md": lambda: write_adapter(Path("out/finetune/llava-1.5-7b-lora")),
+    "integrations.md": write_files,
     "lora.md": lambda: write_adapter(Path("me/soundclip-whisper")),
     "quickstart.md": prepare_quickstart,
 }
@@ -141,6 +142,11 @@ PRINTS = {
     ],
     "encoders.md": ["torch.Size([2, 64])"],
     "evaluate.md": ["0.5", "{'t1': 21.0}"],
+    "integrations.md": [
+        "torch.Size([2, 2])",
+        "['audio', 'image', 'video', 'message'] (128,)",
+        "soundclip-hf/tiny ['audio', 'image', 'video']",
+    ],
     "quickstart.md": ["The clock.", "The piano.", "It is blue."],
 }
 
