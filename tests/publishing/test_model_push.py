@@ -8,7 +8,14 @@ from hub_models import BASE, ENCODER, adapter_model, logits, write_adapter, writ
 ADAPTER = "soundclip_adapter.safetensors"
 PUSHED = {
     *(ADAPTER, "config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json"),
-    *("chat_template.jinja", "README.md", "retrieval.json", "modeling_soundclip_hf.py", "processing_soundclip_hf.py"),
+    *(
+        "chat_template.jinja",
+        "modules.json",
+        "README.md",
+        "retrieval.json",
+        "modeling_soundclip_hf.py",
+        "processing_soundclip_hf.py",
+    ),
 }
 
 

@@ -127,7 +127,7 @@ def test_full_round_trip(variant, shard, tmp_path):
 
 def test_adapter_round_trip(adapter):
     model, repo, base = adapter
-    assert sorted(path.name for path in repo.iterdir()) == ["config.json", ADAPTER_NAME]
+    assert sorted(path.name for path in repo.iterdir()) == ["config.json", "modules.json", ADAPTER_NAME]
     assert all(key.startswith("audio_projection.") for key in load_file(repo / ADAPTER_NAME))
     inputs = build_inputs(model, SAMPLES)
     for loaded in (

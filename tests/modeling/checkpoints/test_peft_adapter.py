@@ -18,7 +18,7 @@ from soundclip_hf.modeling.checkpoints.peft_layers import plain_names
 
 peft = pytest.importorskip("peft")
 ADAPTER = "soundclip_adapter.safetensors"
-FILES = {ADAPTER, "config.json", "peft/adapter_config.json", "peft/adapter_model.safetensors"}
+FILES = {ADAPTER, "config.json", "modules.json", "peft/adapter_config.json", "peft/adapter_model.safetensors"}
 LANGUAGE = r".*language_model.*\.(q|v)_proj"
 CASES = {
     "language model": {},
