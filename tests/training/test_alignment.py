@@ -262,6 +262,17 @@ def test_fewer_batches_than_are_accumulated(run, tmp_path):
     assert len(curve(tmp_path / "out")) == 2  # three batches of 6 in an epoch, and one step
 
 
+def test_a_run_that_is_done_is_not_trained_on(run, tmp_path):
+    """Its last step is not the last of an epoch, which has three."""
+    words = ("--max_steps", 2, "--save_strategy", "steps", "--save_steps", 2)
+    run(*words)
+    before = (tmp_path / "out" / ADAPTER).read_bytes()
+    (tmp_path / "out" / ADAPTER).unlink()  # as of a run that was killed before it was written
+    run(*words)
+    assert (tmp_path / "out" / ADAPTER).read_bytes() == before
+    assert len(curve(tmp_path / "out")) == 2
+
+
 def test_a_stream(run, tmp_path):
     write_table(tmp_path / "table")
     words = ("--streaming", "true", "--dataset", tmp_path / "table", "--validation_rows", 4, "--max_steps", 3)

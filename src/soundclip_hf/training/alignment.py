@@ -22,7 +22,7 @@ from ..hub_access import explained
 from ..modeling.pushing.publishers import check_publishable
 from .aligner import Aligner, load_aligner
 from .arguments import AlignmentArguments, AlignmentTrainingArguments, ArgumentsError, check_extra, read_arguments
-from .checkpoints import claim, last_checkpoint, only_run
+from .checkpoints import claim, last_checkpoint, only_run, train_from
 from .collators import PairCollator, collate_cached
 from .curve import BestEpoch, best_epoch, draw_curve
 from .embedding_cache import CachedPairs, cache_folder, fill_cache
@@ -123,7 +123,7 @@ def align(
         if training.disable_tqdm and progress is not None and first:
             trainer.add_callback(StepProgress(progress, stack))
         checkpoint: Any = training.resume_from_checkpoint or last_checkpoint(folder, training.world_size)
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        train_from(trainer, checkpoint)
         history = list(trainer.state.log_history)
         result = _measured(trainer, settings, training, recipe, validation)
         result.metrics["rows_left_out"] = trainer.count_left_out()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from safetensors import SafetensorError, safe_open
+from transformers import Trainer, TrainerCallback, TrainerState
 
 from ..files import lock_folder, write_text
 from .settings_parser import ArgumentsError
@@ -57,6 +58,40 @@ def last_checkpoint(folder: str | Path, processes: int = 1) -> Path | None:
         if (match := re.fullmatch(r"checkpoint-(\d+)", path.name))
     ]
     return next((path for _, path in sorted(found, reverse=True) if _is_whole(path, processes)), None)
+
+
+def train_from(trainer: Trainer, checkpoint: str | Path | None) -> None:
+    """
+    Train from a checkpoint on, or from the start.
+
+    A checkpoint of the last step, such as that of a run that was killed while its results were written, is loaded
+    alone: where the last step is not the last of an epoch, `Trainer` would do another one.
+    """
+    path = None if checkpoint is None else Path(checkpoint) / "trainer_state.json"
+    state = TrainerState.load_from_json(str(path)) if path is not None and path.is_file() else None
+    if state is None or state.max_steps <= 0 or state.global_step < state.max_steps:
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        return
+    best = state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
+    wanted = best if best is not None and Path(best).is_dir() else str(checkpoint)
+    stop = _StopAtOnce()
+    trainer.add_callback(stop)
+    try:
+        trainer.train(resume_from_checkpoint=wanted)
+    except _NothingLeftError:
+        trainer.state = state
+        trainer.is_in_train = False
+    finally:
+        trainer.remove_callback(stop)
+
+
+class _NothingLeftError(Exception):
+    """Ends a training before its first step, with everything loaded."""
+
+
+class _StopAtOnce(TrainerCallback):
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        raise _NothingLeftError
 
 
 def claim(folder: str | Path, settings: dict[str, Any], overwrite: bool, name: str = SETTINGS_NAME) -> None:
@@ -117,4 +152,4 @@ def _is_zip(path: Path) -> bool:
     return zipfile.is_zipfile(path)
 
 
-__all__ = ["SETTINGS_NAME", "claim", "last_checkpoint", "only_run"]
+__all__ = ["SETTINGS_NAME", "claim", "last_checkpoint", "only_run", "train_from"]

@@ -24,7 +24,7 @@ from ...hub_access import explained
 from ...modeling.checkpoint_names import bundled_name, commit_of
 from ...modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
 from ...modeling.pushing.publishers import check_publishable, publish
-from ..checkpoints import claim, last_checkpoint, only_run
+from ..checkpoints import claim, last_checkpoint, only_run, train_from
 from ..run_arguments import Progress, check_launch
 from ..settings_parser import ArgumentsError, check_extra
 from ..trainer import StepProgress, TrainingError
@@ -121,7 +121,7 @@ def finetune(
         set_seed(training.seed)  # a run that goes on has not measured this
         checkpoint: Any = training.resume_from_checkpoint or last_checkpoint(folder, training.world_size)
         try:
-            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            train_from(trainer, checkpoint)
         except RowError as error:
             raise TrainingError(f"step {trainer.state.global_step + 1}: {error}") from error
         with trainer.compute_loss_context_manager():
