@@ -117,12 +117,19 @@ def test_a_clip_is_asked_about(page):
 
 
 def test_a_broken_file_is_named(page, tmp_path):
+    """At once in the place of the patches, and again as a message to whoever asks nevertheless."""
     (tmp_path / "broken.mp4").write_bytes(b"no clip")
     upload(page, "#clip", tmp_path / "broken.mp4")
-    message = page.locator(".toast-body").first
-    expect(message).to_contain_text("The patches cannot be shown", timeout=PATIENCE)
-    expect(message).to_contain_text(re.compile(r"broken\.mp4: "))
-    assert "/" not in message.inner_text()
+    said = re.compile(r"broken\.mp4: cannot be read")
+    expect(page.locator("#legend")).to_contain_text(said, timeout=PATIENCE)
+    page.locator("#ask").click()
+    expect(page.locator(".toast-body", has_text=said)).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("Error", exact=True)).to_be_hidden()
+    assert str(tmp_path) not in page.locator("body").inner_text()
+    assert "gradio/" not in page.locator("body").inner_text()
+    # The page goes on.
+    page.get_by_label("Thumbnail 1 of").click()
+    kept(page, 8)
 
 
 def test_nothing_given_is_said(page):

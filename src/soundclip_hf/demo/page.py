@@ -34,6 +34,8 @@ _CSS = (
 .gradio-container .html-container { padding: 0; }
 #clip .video-container { display: flex; flex-direction: column; }
 #clip .video-container > .wrap { flex: 1 1 0; min-height: 0; }
+/* A mere "Error" over a result, beside the message that says which; it would stay there for the next clip. */
+[data-testid="status-tracker"]:has(.error) { display: none !important; }
 /* Gradio would load FFmpeg from another host to trim a clip. */
 #clip button[aria-label^="Trim"], #clip button[aria-label^="Reset"] { display: none; }
 """
@@ -55,13 +57,13 @@ def make_page(desk: Desk, note: str | None = None) -> gr.Blocks:
             gr.HTML(markup.line("", [note]), padding=False)
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=300):
-                media = _media(desk)
+                media, renewed = _media(desk)
             with gr.Column(scale=3, min_width=320):
                 question = gr.Textbox(QUESTION, label="Question", lines=1, max_lines=4, elem_id="question")
                 choices = _choices(desk)
                 with gr.Tabs():
                     with gr.Tab("Ask"):
-                        _ask(desk, media, question, choices)
+                        _ask(desk, media, question, choices, renewed)
                     with gr.Tab("Did it hear?"):
                         _hear(desk, media, question, choices)
                     with gr.Tab("Search"):
@@ -116,8 +118,8 @@ def _heading(desk: Desk) -> str:
     )
 
 
-def _media(desk: Desk) -> list[Any]:
-    """The components of [`Media`], in the order of its fields."""
+def _media(desk: Desk) -> tuple[list[Any], list[Any]]:
+    """The components of [`Media`], in the order of its fields, and the events by which a visitor gives other media."""
     mode = gr.Radio([CLIP, PAIR], value=CLIP, show_label=False, container=False, elem_id="mode")
     clip = gr.Video(label="Clip", sources=["upload", "webcam"], include_audio=True, height=300, elem_id="clip")
     picture = gr.Image(label="Picture", type="filepath", image_mode=None, height=220, visible=False, elem_id="picture")
@@ -127,6 +129,7 @@ def _media(desk: Desk) -> list[Any]:
         type="filepath",
         visible=False,
         editable=False,
+        buttons=["download"],
         elem_id="sound",
     )
     _take_as_they_are(picture)
@@ -136,6 +139,7 @@ def _media(desk: Desk) -> list[Any]:
 
     mode.change(show, mode, [clip, picture, sound], queue=False, api_visibility="private", show_progress="hidden")
     fields = [mode, clip, picture, sound]
+    renewed = [mode.input, *(event for part in fields[1:] for event in (part.upload, part.clear, part.input))]
     if desk.examples:
         gallery = gr.Gallery(
             [(_thumbnail(desk, one), one.name) for one in desk.examples],
@@ -156,7 +160,8 @@ def _media(desk: Desk) -> list[Any]:
             return [CLIP if chosen.clip else PAIR, *paths]
 
         gallery.select(choose, None, fields, queue=False, api_visibility="private", show_progress="hidden")
-    return fields
+        renewed.append(gallery.select)
+    return fields, renewed
 
 
 def _take_as_they_are(picture: gr.Image) -> None:
@@ -216,7 +221,7 @@ def _choices(desk: Desk) -> list[Any]:
     return [top_k, alignment, alpha, patches]
 
 
-def _ask(desk: Desk, media: list[Any], question: gr.Textbox, choices: list[Any]) -> None:
+def _ask(desk: Desk, media: list[Any], question: gr.Textbox, choices: list[Any], renewed: list[Any]) -> None:
     with gr.Row():
         ask = gr.Button("Ask", variant="primary", elem_id="ask", scale=3)
         stop = gr.Button("Stop", scale=1, min_width=80)
@@ -237,9 +242,12 @@ def _ask(desk: Desk, media: list[Any], question: gr.Textbox, choices: list[Any])
     def answered(mode: str, clip: str | None, picture: str | None, sound: str | None, asked: str, *set_to: Any) -> Any:
         yield from desk.answer(Media(mode, clip, picture, sound), asked, Choices(*set_to))
 
-    @_saying("The patches cannot be shown")
     def viewed(mode: str, clip: str | None, picture: str | None, sound: str | None, *set_to: Any) -> Any:
-        yield desk.view(Media(mode, clip, picture, sound), Choices(*set_to))
+        # Nobody pressed a button here, so what is wrong stands in the place of the patches.
+        try:
+            return desk.view(Media(mode, clip, picture, sound), Choices(*set_to))
+        except Exception as error:
+            return None, None, markup.line("", [_said(error, "The patches cannot be shown")])
 
     asking = gr.on(
         [ask.click, question.submit],
@@ -262,9 +270,10 @@ def _ask(desk: Desk, media: list[Any], question: gr.Textbox, choices: list[Any])
         show_progress_on=shown,
         **_ONE_AT_A_TIME,
     )
-    # An answer must not stand beside media that it is not about.
+    # An answer must not stand beside media that it is not about. Not at a change: components also report one when they
+    # have been drawn, which may be after the next answer.
     gr.on(
-        [part.change for part in media],
+        renewed,
         None,
         None,
         [answer, about],
@@ -285,7 +294,12 @@ def _hear(desk: Desk, media: list[Any], question: gr.Textbox, choices: list[Any]
     )
     with gr.Accordion("Or another sound of your own", open=False):
         upload = gr.Audio(
-            label="Another sound", sources=["upload", "microphone"], type="filepath", editable=False, elem_id="other"
+            label="Another sound",
+            sources=["upload", "microphone"],
+            type="filepath",
+            editable=False,
+            buttons=[],
+            elem_id="other",
         )
     run = gr.Button("Did it hear?", variant="primary", elem_id="hear")
     table = gr.HTML(markup.empty("Press the button to compare the answers."), elem_id="hearing", padding=False)
@@ -326,21 +340,24 @@ def _saying(title: str) -> Callable[[Callable[..., Iterator[Any]]], Callable[...
         def saying(*arguments: Any) -> Iterator[Any]:
             try:
                 yield from work(*arguments)
-            except (ValueError, OSError, NotInstalledError) as error:
-                log.debug("%s", title, exc_info=True)
-                raise _shown(" ".join(str(error).split()) or type(error).__name__, title) from error
             except Exception as error:
-                # A fault of ours, or memory that ran out: the visitor is told which, and the server's log has the rest.
-                log.exception("%s", title)
-                raise _shown(f"{type(error).__name__}: {' '.join(str(error).split())}", title) from error
+                # Gradio takes the message for HTML.
+                text = escape(_said(error, title), quote=False)
+                raise gr.Error(text, title=title, duration=None, print_exception=False) from error
 
         return saying
 
     return decorate
 
 
-def _shown(text: str, title: str) -> gr.Error:
-    return gr.Error(escape(text, quote=False), title=title, duration=None, print_exception=False)
+def _said(error: Exception, title: str) -> str:
+    """The message of an error. A fault of ours, or memory that ran out, also goes into the log of the server."""
+    text = " ".join(str(error).split())
+    if isinstance(error, (ValueError, OSError, NotInstalledError)) and text:
+        log.debug("%s", title, exc_info=True)
+        return text
+    log.error("%s", title, exc_info=True)
+    return f"{type(error).__name__}: {text}"
 
 
 def _thumbnail(desk: Desk, example: Example) -> Image.Image:

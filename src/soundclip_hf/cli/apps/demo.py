@@ -5,7 +5,7 @@ import signal
 import socket
 import sys
 import tempfile
-import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -96,10 +96,16 @@ def demo(
             else:
                 print(url, flush=True)
             note("ready; Ctrl-C ends it")
-            # As Ctrl-C does, it must remove what is temporary.
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-            with contextlib.suppress(KeyboardInterrupt):
-                threading.Event().wait()
+            _wait_for_the_end()
+
+
+def _wait_for_the_end() -> None:
+    """Return at Ctrl-C or a signal to end, which is how a server is meant to stop, so that what is temporary goes."""
+    ended: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: ended.append(number))
+    while not ended:
+        time.sleep(0.2)
 
 
 def make_desk(
