@@ -139,7 +139,8 @@ def _media(desk: Desk) -> tuple[list[Any], list[Any]]:
 
     mode.change(show, mode, [clip, picture, sound], queue=False, api_visibility="private", show_progress="hidden")
     fields = [mode, clip, picture, sound]
-    renewed = [mode.input, *(event for part in fields[1:] for event in (part.upload, part.clear, part.input))]
+    renewed = [mode.input, picture.upload, picture.input, picture.clear]
+    renewed += [event for part in (clip, sound) for event in (part.upload, part.stop_recording, part.clear)]
     if desk.examples:
         gallery = gr.Gallery(
             [(_thumbnail(desk, one), one.name) for one in desk.examples],
