@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ..analysis.pictures.overlay import COLOUR_MAP
+from ..extras import require
 from .examples import write_wav
 from .hearing import Hearing
 from .patches import PatchView
@@ -127,6 +128,7 @@ def _card(one: Found, place: int) -> str:
 
 @lru_cache(maxsize=1)
 def _colours() -> str:
+    require("matplotlib", what="the page")
     from matplotlib import colormaps
 
     chosen = colormaps[COLOUR_MAP](np.linspace(0, 1, 9))[:, :3]

@@ -7,7 +7,7 @@ from importlib.metadata import requires, version
 from pathlib import Path
 
 from huggingface_hub import SpaceCard, SpaceCardData
-from jinja2 import Environment
+from jinja2.sandbox import SandboxedEnvironment
 
 from ..files import write_text
 from .examples import write_examples
@@ -74,7 +74,7 @@ def write_space(
         pinned=False,
         short_description="Ask a LLaVA that hears about clips and sounds",
     )
-    text = Environment(keep_trailing_newline=True).from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    text = SandboxedEnvironment(keep_trailing_newline=True).from_string(_TEMPLATE.read_text(encoding="utf-8"))
     body = text.render(title=data.title, repo=repo, model=model, version=version("soundclip-hf"))
     (folder / EXAMPLES).mkdir(parents=True, exist_ok=True)
     write_text(folder / README, str(SpaceCard(f"---\n{data.to_yaml()}\n---\n\n{body}")))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers.generation import BaseStreamer
+from transformers import TextStreamer
 
 from ...modeling.finite import NotFiniteError, weight_that_is_not_finite, why_not_finite
 from ...modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
@@ -146,7 +146,7 @@ def generate_answers(
     settings: AnswerSettings,
     answering: AnsweringModel,
     sound_embeds: Tensor | None = None,
-    streamer: BaseStreamer | None = None,
+    streamer: TextStreamer | None = None,
 ) -> list[Answer]:
     """
     Answer a batch.
