@@ -189,7 +189,8 @@ class AdapterLoadingMixin(StrictLoadingMixin, ModelPushMixin):
         has_peft = bool(peft_layers(self))
         if not has_peft:
             # PEFT merges its layers, or takes them out, and leaves this: transformers would save an adapter.
-            self._hf_peft_config_loaded = False
+            model: Any = self
+            model._hf_peft_config_loaded = False
         if has_peft and adapter_only is False:
             raise ValueError(
                 "adapter_only=False: the model has PEFT layers (LoRA), which are saved as an adapter. Leave the "
