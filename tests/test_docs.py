@@ -29,6 +29,7 @@ from soundclip_hf.cli import app
 from soundclip_hf.data.synthetic.sample_files import write_sample_files
 from soundclip_hf.training.arguments import read_arguments as read_alignment
 from soundclip_hf.training.finetuning.arguments import read_arguments as read_finetuning
+from soundclip_hf.training.finetuning.presets import apply_preset
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -116,13 +117,22 @@ def prepare_quickstart() -> None:
     write_whisper("openai/whisper-medium")
 
 
+def prepare_finetuning() -> None:
+    """What `soundclip finetune` leaves: an adapter with LoRA."""
+    folder = Path("out/finetune/llava-1.5-7b-lora")
+    write_adapter(folder)
+    model = SoundLlava.from_pretrained(folder)
+    apply_preset(model, "lora")
+    model.save_pretrained(folder)
+
+
 PREPARE: dict[str, Callable[[], dict[str, Any] | None]] = {
     "adapters.md": prepare_adapters,
     "add_sound.md": prepare_add_sound,
     "align.md": lambda: write_samples(12),
     "ave2.md": lambda: write_ave2(Path("org/ave2"), Path("clips")) and None,
     "encoders.md": lambda: write_whisper("openai/whisper-tiny"),
-    "finetuning.md": lambda: write_adapter(Path("out/finetune/llava-1.5-7b-lora")),
+    "finetuning.md": prepare_finetuning,
     "integrations.md": write_files,
     "lora.md": lambda: write_adapter(Path("me/soundclip-whisper")),
     "quickstart.md": prepare_quickstart,
