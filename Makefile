@@ -28,8 +28,8 @@ test-newest: $(VENV)/.installed  ## The offline tests and the demo with the newe
 	$(BIN)/python scripts/test_newest.py
 
 check: $(VENV)/.installed  ## Lint and types
-	$(BIN)/ruff check src tests scripts
-	$(BIN)/ruff format --check src tests scripts
+	$(BIN)/ruff check src tests scripts examples
+	$(BIN)/ruff format --check src tests scripts examples
 	$(BIN)/mypy
 
 docs: $(VENV)/.installed  ## The documentation site, into site/; a link that leads nowhere is an error
