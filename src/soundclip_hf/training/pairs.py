@@ -13,10 +13,10 @@ import torch
 from torch.utils.data import Dataset, IterableDataset
 
 from ..data.media_columns import source_of, undecoded
-from ..extras import require
 from ..files import expand_user
 from ..media_kinds import CLIPS, PICTURES, SOUNDS, media_files, paired
 from .arguments import AlignmentArguments, ArgumentsError
+from .dataset_splits import open_split
 
 logger = logging.getLogger("transformers.soundclip_hf.training")
 
@@ -192,35 +192,16 @@ def find_columns(names: Sequence[str], arguments: AlignmentArguments) -> dict[st
 
 
 def _of_dataset(arguments: AlignmentArguments, split: str) -> PairRows | PairStream:
-    require("datasets", what="reading a dataset", extra="train")
-    import datasets
-
-    name = str(arguments.dataset)
-    try:
-        if Path(name).is_dir() and any((Path(name) / file).is_file() for file in ("state.json", "dataset_dict.json")):
-            loaded: Any = datasets.load_from_disk(name)
-            if isinstance(loaded, datasets.DatasetDict):
-                if split not in loaded:
-                    raise ArgumentsError(f"split {split!r}: {name} has {', '.join(loaded)}")
-                loaded = loaded[split]
-        else:
-            loaded = datasets.load_dataset(
-                name,
-                arguments.dataset_config,
-                split=split,
-                revision=arguments.dataset_revision,
-                streaming=arguments.streaming,
-            )
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        if isinstance(error, ArgumentsError):
-            raise
-        raise ArgumentsError(f"dataset {name}: {' '.join(str(error).split())}") from error
-    if arguments.streaming and isinstance(loaded, datasets.Dataset):
-        loaded = loaded.to_iterable_dataset()
-    names = loaded.column_names or list(next(iter(loaded), {}))
+    loaded, names = open_split(
+        str(arguments.dataset),
+        split,
+        config=arguments.dataset_config,
+        revision=arguments.dataset_revision,
+        streaming=arguments.streaming,
+    )
     columns = find_columns(names, arguments)
     loaded = undecoded(loaded, columns.values()).select_columns(list(columns.values()))
-    return PairStream(loaded, columns) if isinstance(loaded, datasets.IterableDataset) else PairRows(loaded, columns)
+    return PairStream(loaded, columns) if arguments.streaming else PairRows(loaded, columns)
 
 
 def _has_tables(folder: Path) -> bool:

@@ -11,16 +11,13 @@ from torch.utils.data import Dataset, IterableDataset
 from ...data.media_columns import undecoded
 from ...data.synthetic import FIRST_TRAINING, FIRST_VALIDATION, RATE, scene
 from ...data.synthetic.questions import hearing_questions
-from ...extras import require
-from ...files import expand_user
+from ..dataset_splits import open_split
 from ..settings_parser import ArgumentsError
 from .conversations import MEDIA_COLUMNS, RowError, read_conversation
 
 SYNTHETIC = "synthetic"
 QUESTION = "Describe what you see and hear."
 SYNTHETIC_ROWS, SYNTHETIC_HELD_OUT = 6000, 300
-# Suffix of a single file -> the loader of `datasets`.
-_FILES = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}
 
 
 @dataclass(frozen=True)
@@ -250,46 +247,15 @@ def check_rows(rows: Rows | RowStream, name: str, most: int = 64) -> None:
 
 
 def _split(source: RowSource, split: str) -> Rows | RowStream:
-    require("datasets", what="reading a dataset", extra="train")
-    import datasets
-
     name = source.dataset
-    try:
-        path = expand_user(name)
-        if path.is_dir() and any((path / file).is_file() for file in ("state.json", "dataset_dict.json")):
-            loaded: Any = datasets.load_from_disk(str(path))
-            if isinstance(loaded, datasets.DatasetDict):
-                if split not in loaded:
-                    raise ArgumentsError(f"split {split!r}: {name} has {', '.join(loaded)}")
-                loaded = loaded[split]
-        elif path.is_file():
-            if path.suffix not in _FILES:
-                raise ArgumentsError(f"dataset {name}: is no {', '.join(_FILES)} file, data set or folder of one")
-            loaded = datasets.load_dataset(
-                _FILES[path.suffix], data_files=str(path), split=split, streaming=source.streaming
-            )
-        else:
-            loaded = datasets.load_dataset(
-                name,
-                source.dataset_config,
-                split=split,
-                revision=source.dataset_revision,
-                streaming=source.streaming,
-            )
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        if isinstance(error, ArgumentsError):
-            raise
-        raise ArgumentsError(f"dataset {name}: {' '.join(str(error).split())}") from error
-    if source.streaming and isinstance(loaded, datasets.Dataset):
-        loaded = loaded.to_iterable_dataset()
-    names = loaded.column_names or list(next(iter(loaded), {}))
+    loaded, names = open_split(
+        name, split, config=source.dataset_config, revision=source.dataset_revision, streaming=source.streaming
+    )
     source.form.check(names, name)
     media = {column for columns in MEDIA_COLUMNS.values() for column in columns}
     media |= {column for kind in MEDIA_COLUMNS if (column := getattr(source.form, kind)) is not None}
     loaded = undecoded(loaded, sorted(media & set(names)))
-    if isinstance(loaded, datasets.IterableDataset):
-        return RowStream(loaded, form=source.form)
-    return Rows(loaded, form=source.form)
+    return RowStream(loaded, form=source.form) if source.streaming else Rows(loaded, form=source.form)
 
 
 __all__ = [
