@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from cut_connections import CUT
 from hub_models import BASE, write_adapter, write_parts
 from safetensors.torch import load_file, save_file
 from tiny_encoders import ENCODERS
@@ -21,37 +22,10 @@ def parts(hub, tmp_path):
     return write_parts(hub, tmp_path)
 
 
-CUT = """
-import urllib.request
-from pathlib import Path
-from soundclip_hf.publishing.model_push import push_model
-old, new, support = map(Path, sys.argv[1:])
-def control(path, method):
-    asked = urllib.request.Request(f"{os.environ['HF_ENDPOINT']}/test/cut{path}", method=method)
-    return json.loads(urllib.request.urlopen(asked).read())["pending"]
-def push(folder, name):
-    return push_model(folder, f"org/{name}", tag="v2" if folder == new else None).commit
-told, number, hit = [], 0, True
-while hit:
-    number += 1
-    for moment in ("before", "after"):
-        name = f"ears-{number}-{moment}"
-        first = push(old, name)
-        control(f"/{number}/{moment}", "POST")
-        said = attempt(push, new, name)
-        hit = not control("", "GET")
-        if not hit:
-            control("/1/before", "POST")
-            attempt(urllib.request.urlopen, os.environ["HF_ENDPOINT"])  # takes it away
-        told.append({"repo": f"org/{name}", "first": first, "said": said, "hit": hit, "done": push(new, name)})
-print(json.dumps(told))
-"""
-
-
 def test_a_connection_that_is_cut_at_any_request(hub, ask, parts, tmp_path):
     """The branch has the old content or the new one, never a mixture; the next push completes it."""
     old, new = write_adapter(tmp_path / "old", measured=False), write_adapter(tmp_path / "new", bias=2.0)
-    told = ask(CUT, old, new, tmp_path)
+    told = ask(CUT, old, new)
     hits = [one for one in told if one["hit"]]
     assert len(hits) >= 2 * 8
     failed = [one for one in hits if ":" in one["said"]]

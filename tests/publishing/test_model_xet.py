@@ -6,6 +6,7 @@ The store is one that hf_xet opens as a folder (`local://`): chunks, hashes and 
 import shutil
 
 import pytest
+from cut_connections import CUT
 from hub_models import adapter_model, logits, write_adapter, write_parts
 
 pytest.importorskip("hf_xet")
@@ -79,33 +80,6 @@ def test_a_bit_that_flipped_on_the_way(hub, ask, store, tmp_path, where):
     shutil.copytree(whole, store)
     assert isinstance(ask(LOAD, "again", xet=True, home="one"), list)
     assert isinstance(ask(LOAD, xet=True, home="one"), list)
-
-
-CUT = """
-import urllib.request
-from pathlib import Path
-from soundclip_hf.publishing.model_push import push_model
-old, new = map(Path, sys.argv[1:])
-def control(path, method):
-    asked = urllib.request.Request(f"{os.environ['HF_ENDPOINT']}/test/cut{path}", method=method)
-    return json.loads(urllib.request.urlopen(asked).read())["pending"]
-def push(folder, name):
-    return push_model(folder, f"org/{name}", tag="v2" if folder == new else None).commit
-told, number, hit = [], 0, True
-while hit:
-    number += 1
-    for moment in ("before", "after"):
-        name = f"ears-{number}-{moment}"
-        first = push(old, name)
-        control(f"/{number}/{moment}", "POST")
-        said = attempt(push, new, name)
-        hit = not control("", "GET")
-        if not hit:
-            control("/1/before", "POST")
-            attempt(urllib.request.urlopen, os.environ["HF_ENDPOINT"])  # takes it away
-        told.append({"repo": f"org/{name}", "first": first, "said": said, "hit": hit, "done": push(new, name)})
-print(json.dumps(told))
-"""
 
 
 def test_a_connection_that_is_cut_at_any_request(hub, ask, store, tmp_path):
