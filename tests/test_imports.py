@@ -223,3 +223,11 @@ from transformers import AutoConfig
 assert AutoConfig.for_model("sound_llava")
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+
+
+def test_names_of_test_files_differ():
+    """pytest imports them by their names alone, and would stop at the second of two."""
+    names = [
+        path.name for path in Path(__file__).parent.rglob("*.py") if path.name not in ("__init__.py", "conftest.py")
+    ]
+    assert sorted(names) == sorted(set(names))

@@ -151,7 +151,7 @@ def test_env(soundclip):
     assert row["hf_cache"]
     assert row["cpu"]
     assert isinstance(row["gpu"], list)
-    distributions = {module.replace("_score", "-score") for module in EXTRA_OF}
+    distributions = {module.replace("_", "-") for module in EXTRA_OF}
     assert set(row["optional"]) >= {"bitsandbytes", *distributions}
     assert row["optional"]["peft"] == version("peft")
     text = soundclip("env").stdout

@@ -95,7 +95,7 @@ def test_there_is_a_config_for_every_encoder():
 def test_every_config_parses_and_opens_with_its_header(file):
     settings, training = read_arguments([], file)
     assert settings.base_model
-    assert settings.audio_encoder
+    assert settings.audio_encoder or file.stem == "tiny"  # which has its own encoder
     assert training.output_dir
     lines = file.read_text().splitlines()
     for line, word in zip(lines, ("# What:", "# Needs:", "# Launch:", "# Expect:")):

@@ -93,6 +93,8 @@ BatchOption = Annotated[int, typer.Option("--batch-size", min=1, help="How many 
 DeviceOption = Annotated[
     str, typer.Option("--device", help="Where to run: cpu, cuda or cuda:1; auto takes a GPU if there is one.")
 ]
+HostOption = Annotated[str, typer.Option("--host", help="Address to listen at; 0.0.0.0 is every one.")]
+PortOption = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen at; 0 is a free one.")]
 DtypeOption = Annotated[
     str,
     typer.Option(
@@ -220,6 +222,7 @@ __all__ = [
     "EncoderOption",
     "FrameOption",
     "FramesOption",
+    "HostOption",
     "InclusiveOption",
     "JsonOption",
     "LimitOption",
@@ -230,6 +233,7 @@ __all__ = [
     "OptionalDataOption",
     "Patches",
     "PatchesOption",
+    "PortOption",
     "RevisionOption",
     "SourcesArgument",
     "SplitOption",

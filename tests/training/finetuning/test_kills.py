@@ -69,12 +69,10 @@ print(json.dumps(found))
 """
 # torch.save writes four files of a checkpoint: the settings, the optimizer, the scheduler and the random numbers.
 OPTIMIZER, RANDOM = 2, 4
-CASES = {
-    "in a step after a checkpoint": [("step", 4, "after")],
-    "in a checkpoint": [("torch", 4 + OPTIMIZER, "half")],
-    "in what comes out": [("replace", 3, "before")],
-}
+CASES = {"in a checkpoint": [("torch", 4 + OPTIMIZER, "half")]}
 MORE = {
+    "in a step after a checkpoint": [("step", 4, "after")],
+    "in what comes out": [("replace", 3, "before")],
     "before the first checkpoint": [("step", 2, "before")],
     "in the first measurement": [("measured", 1, "before")],
     "in the first checkpoint": [("torch", OPTIMIZER, "half")],

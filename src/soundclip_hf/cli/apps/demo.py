@@ -37,10 +37,8 @@ def demo(
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of MODEL.")] = None,
     encoder: options.EncoderOption = None,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on. 0.0.0.0 lets other machines see the page.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = PORT,
+    host: options.HostOption = "127.0.0.1",
+    port: options.PortOption = PORT,
     share: Annotated[
         bool, typer.Option("--share", help="Also make a public link for a week, through a server of Gradio.")
     ] = False,

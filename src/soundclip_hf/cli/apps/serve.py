@@ -32,8 +32,8 @@ def serve(
             help="A further sound adapter, which requests choose by its name (sound_adapter). Repeat it for several.",
         ),
     ] = None,
-    host: Annotated[str, typer.Option("--host", help="Address to listen at; 0.0.0.0 is every one.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen at; 0 is a free one.")] = 8000,
+    host: options.HostOption = "127.0.0.1",
+    port: options.PortOption = 8000,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="How many tokens an answer may have.")] = 512,
     allowed_local_media_path: Annotated[
         Path | None,

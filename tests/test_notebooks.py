@@ -15,8 +15,8 @@ NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 SAYS = {
     "quickstart": ["piano    The piano.", "clock    The clock.", "car      The car."],
     "search_video_by_sound": ["piano-16.mp4"],
-    "align_a_new_encoder": ["192", "sound to picture: mean rank"],
-    "finetune_with_lora": ["192 48", "held-out answers are exact", "peft/adapter_model.safetensors"],
+    "align_a_new_encoder": ["320", "sound to picture: mean rank"],
+    "finetune_with_lora": ["84 36", "held-out answers are exact", "peft/adapter_model.safetensors"],
     "explore_ave2": ["offscreen", "leaks           none", "24 with a clip, in page/index.html"],
 }
 
