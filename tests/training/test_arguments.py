@@ -4,6 +4,7 @@ import pytest
 
 from soundclip_hf.losses import LOSS_TERMS
 from soundclip_hf.settings import CONFIG_FOLDERS, SettingError, find_config
+from soundclip_hf.training.alignment import recipe_of
 from soundclip_hf.training.arguments import ArgumentsError, read_arguments
 
 
@@ -101,6 +102,10 @@ def test_every_config_parses_and_opens_with_its_header(file):
     for line, word in zip(lines, ("# What:", "# Needs:", "# Launch:", "# Expect:")):
         assert line.startswith(word), line
     assert f"--config align/{file.stem} " in lines[2]
+
+
+def test_the_recipe_names_the_bundled_model_as_every_machine_does():
+    assert recipe_of(*read_arguments(["--base_model", "tiny"]))["base_model"] == "tiny"
 
 
 def test_names_of_configs_work_without_a_clone():

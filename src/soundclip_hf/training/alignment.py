@@ -19,6 +19,7 @@ from ..evaluation.results import EvalResult
 from ..evaluation.retrieval import retrieval_metrics
 from ..files import write_text
 from ..hub_access import explained
+from ..modeling.checkpoint_names import bundled_name
 from ..modeling.pushing.publishers import check_publishable
 from .aligner import Aligner, load_aligner
 from .arguments import AlignmentArguments, AlignmentTrainingArguments, ArgumentsError, check_extra, read_arguments
@@ -281,6 +282,8 @@ def recipe_of(settings: AlignmentArguments, training: AlignmentTrainingArguments
     """The settings that decide what a run computes, as plain values."""
     values = {name: value for name, value in asdict(settings).items() if name not in _WITHOUT_EFFECT}
     values |= {name: getattr(training, name) for name in _OF_THE_RECIPE}
+    # Not the path of this installation.
+    values["base_model"] = None if settings.base_model is None else bundled_name(settings.base_model)
     values["batch_size"] = training.per_device_train_batch_size * training.world_size
     return json.loads(json.dumps(values, default=lambda value: getattr(value, "value", str(value))))
 
