@@ -82,6 +82,7 @@ def test_a_bit_that_flipped_on_the_way(hub, ask, store, tmp_path, where):
     assert isinstance(ask(LOAD, xet=True, home="one"), list)
 
 
+@pytest.mark.slow  # as long as the same without Xet, which always runs
 def test_a_connection_that_is_cut_at_any_request(hub, ask, store, tmp_path):
     """As in test_model_push_faults.py: the old content or the new one is shown, and the next push completes it."""
     write_parts(hub, tmp_path)
