@@ -1,20 +1,18 @@
 """Clips that the page offers to begin with: synthetic scenes that were in no training, or the files of a folder."""
 
 import shutil
-import wave
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
-import numpy as np
 from PIL import Image
 
 from ..bundled import CLIP
 from ..data.synthetic import FIRST_TEST, RATE, scene, write_mp4
+from ..data.synthetic.sample_files import PICTURE_SCENE
+from ..media.wav_files import write_wav
 from ..media_kinds import CLIPS, PICTURES, SOUNDS, media_files, paired
 
-# Held-out scenes: that of the bundled clip; then six with one source among other things, and one where nothing sounds.
-BUNDLED = FIRST_TEST + 34
+# Held-out scenes: six with one source among other things, and one where nothing sounds.
 SCENES = (10, 20, 23, 55, 16, 37, 14)
 
 
@@ -59,7 +57,7 @@ def write_examples(folder: Path) -> list[Example]:
         examples.append(Example(path.stem, clip=path))
     piano = next(shown for shown in scenes if shown.sources == ("piano",))
     picture, sound = folder / "dubbed piano.png", folder / "dubbed piano.wav"
-    Image.fromarray(scene(BUNDLED).picture).save(picture)
+    Image.fromarray(scene(PICTURE_SCENE).picture).save(picture)
     write_wav(sound, piano.sound, RATE)
     examples.append(Example(picture.stem, picture=picture, sound=sound))
     return examples
@@ -82,13 +80,4 @@ def examples_of(folder: Path) -> list[Example]:
     return examples
 
 
-def write_wav(target: Path | BinaryIO, sound: np.ndarray, rate: int) -> None:
-    """Write `(samples,)` float in [-1, 1] as mono WAV of 16 bits; what is outside is cut off."""
-    with wave.open(str(target) if isinstance(target, Path) else target, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes((np.clip(sound, -1, 1) * 32767).round().astype("<i2").tobytes())
-
-
-__all__ = ["SCENES", "Example", "examples_of", "write_examples", "write_wav"]
+__all__ = ["SCENES", "Example", "examples_of", "write_examples"]

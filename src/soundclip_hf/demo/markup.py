@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..analysis.pictures.overlay import COLOUR_MAP
 from ..extras import require
-from .examples import write_wav
+from ..media.wav_files import write_wav
 from .hearing import Hearing
 from .patches import PatchView
 from .searching import PLAYED_RATE, PLAYED_SECONDS, Found

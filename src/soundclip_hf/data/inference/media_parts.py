@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import wave
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ...media import MediaError, read_clip
+from ...media.wav_files import write_wav
 
 JPEG_QUALITY = 90
 # Upper estimates of the tokens of a picture of 1024x1024 and of a second of sound, for the time before a server has
@@ -122,11 +122,7 @@ def _jpeg(picture: Image.Image, max_side: int) -> str:
 
 def _wav(waveform: np.ndarray, rate: int) -> str:
     file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(rate)
-        out.writeframes((np.clip(waveform, -1, 1) * 32767).round().astype("<i2").tobytes())
+    write_wav(file, waveform, rate)
     return base64.b64encode(file.getvalue()).decode()
 
 

@@ -1,7 +1,6 @@
 """Writes files of synthetic scenes for somebody who has none at hand: clips, a picture with sounds, and questions."""
 
 import json
-import wave
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ...files import replacing, write_text
+from ...media.wav_files import write_wav
 from .questions import hearing_questions
 from .scenes import FIRST_TEST, Scene, scene, write_mp4
 from .sounds import RATE, mix
@@ -76,11 +76,8 @@ def _picture_with_sounds(folder: Path) -> Iterator[Path]:
     yield folder / "scene.png"
     for place, thing in enumerate(shown.things):
         sound = mix([(thing.kind, 0.0)], np.random.default_rng((PICTURE_SCENE, place)), snr_db=20)
-        with replacing(folder / f"{thing.kind}.wav") as partial, wave.open(str(partial), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(RATE)
-            file.writeframes(np.round(32767 * np.clip(sound, -1, 1)).astype("<i2").tobytes())
+        with replacing(folder / f"{thing.kind}.wav") as partial:
+            write_wav(partial, sound, RATE)
         yield folder / f"{thing.kind}.wav"
 
 
