@@ -41,7 +41,9 @@ def open_split(
                 raise ArgumentsError(f"dataset {name}: is no {', '.join(_FILES)} file, data set or folder of one")
             loaded = datasets.load_dataset(_FILES[path.suffix], data_files=str(path), split=split, streaming=streaming)
         else:
-            loaded = datasets.load_dataset(str(path), config, split=split, revision=revision, streaming=streaming)
+            # A URL must not become a path, which would lose one of its slashes.
+            source = str(path) if path.exists() else name
+            loaded = datasets.load_dataset(source, config, split=split, revision=revision, streaming=streaming)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         if isinstance(error, ArgumentsError):
             raise
