@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from ..analysis.pictures.overlay import PANEL, Heard, overlay
-from ..analysis.pictures.patch_grid import patch_grid
+from ..analysis.pictures.patch_grid import base_view_grid
 from ..evaluation.generation.answering import AnsweringModel
 from ..evaluation.generation.kept_patches import kept_patches
 from .given import Given
@@ -54,13 +54,7 @@ def patch_view(
         return PatchView(frame)
     found = kept_patches(given.picture, given.sound, given.rate, answering, [alignment], top_k=top_k, alpha=alpha)
     heard = Heard(*found[alignment])
-    config = answering.model.config
-    grid = patch_grid(
-        given.picture.size,
-        answering.processor.image_processor,
-        config.patches_per_side,
-        config.llava_variant == "llava_next",
-    )
+    grid = base_view_grid(given.picture.size, answering.processor, answering.model.config)
     return PatchView(
         frame,
         overlay(given.picture, heard, grid),

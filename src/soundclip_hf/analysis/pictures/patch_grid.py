@@ -71,6 +71,19 @@ def patch_grid(size: tuple[int, int], image_processor: Any, side: int, anyres: b
     return PatchGrid(left, top, right, bottom, side)
 
 
+def base_view_grid(size: tuple[int, int], processor: Any, config: Any) -> PatchGrid:
+    """
+    The grid of a model's view of a whole frame; see [`patch_grid`].
+
+    Args:
+        size: `(width, height)` of the frame.
+        processor: `SoundLlavaProcessor` of the model.
+        config: `SoundLlavaConfig` of the model.
+    """
+    anyres = config.llava_variant == "llava_next"
+    return patch_grid(size, processor.image_processor, config.patches_per_side, anyres)
+
+
 def _resized(pixels: tuple[int, int], size: dict[str, int | None]) -> tuple[int, int]:
     """Width and height after the processor's resizing."""
     shortest = size.get("shortest_edge")
@@ -91,4 +104,4 @@ def _cropped(low: float, high: float, pixels: int, crop: int) -> tuple[float, fl
     return low + first * scale, low + (first + crop) * scale
 
 
-__all__ = ["PatchGrid", "patch_grid"]
+__all__ = ["PatchGrid", "base_view_grid", "patch_grid"]

@@ -92,7 +92,7 @@ def overlay(
 
 def _row(item: "Item", frame: str | float, top_k: int, kinds: tuple[str, ...], loaded: "AnsweringModel") -> "Overlay":
     from ...analysis.pictures.overlay import Heard, Overlay
-    from ...analysis.pictures.patch_grid import patch_grid
+    from ...analysis.pictures.patch_grid import base_view_grid
     from ...evaluation.generation.kept_patches import kept_patches
     from ..describe.opening import open_item
 
@@ -101,13 +101,7 @@ def _row(item: "Item", frame: str | float, top_k: int, kinds: tuple[str, ...], l
         raise CliError(f"{item.name}: has no {'picture' if opened.picture is None else 'sound'}; an overlay needs both")
     found = kept_patches(opened.picture, opened.sound, opened.rate, loaded, kinds, top_k=top_k)
     heard = {kind: Heard(*patches) for kind, patches in found.items()}
-    config = loaded.model.config
-    grid = patch_grid(
-        opened.picture.size,
-        loaded.processor.image_processor,
-        config.patches_per_side,
-        config.llava_variant == "llava_next",
-    )
+    grid = base_view_grid(opened.picture.size, loaded.processor, loaded.model.config)
     name = " + ".join(Path(source).name for source in item.media.values())
     return Overlay(name, opened.picture, grid, heard)
 
