@@ -2,7 +2,7 @@
 Ask a stock LLaVA in vLLM about a clip, with its sound inside the visual tokens.
 
 vLLM serves the base LLaVA and knows nothing of sound. This client computes the visual tokens with a SoundLlava, or an
-adapter over the same base, and sends them as `image_embeds`. It was not run: vLLM needs a GPU. What can be tested
+adapter over the same base, and sends them as `image_embeds`. It was not run with vLLM. What can be tested
 without it is in tests/integrations/test_vllm.py.
 
     vllm serve llava-hf/llava-1.5-7b-hf --enable-mm-embeds

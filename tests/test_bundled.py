@@ -1,6 +1,7 @@
 """The files of the wheel: they load, they are small, the model hears, and its card says what was measured."""
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -118,6 +119,12 @@ def test_the_card_says_what_the_report_says():
             assert f"{100 * row[name]['mean']:.1f}" in card
     assert f"{report.metrics['retrieval']['projected']['a2v']['mean_rank']:.2f}" in card
     assert "synthe" in card
+
+
+def test_the_parts_of_the_card_are_the_whole_model(model):
+    rows = re.findall(r"^\| [^|]+ \| [^|]+ \| ([\d,]+) \|$", (TINY / "README.md").read_text(), re.MULTILINE)
+    assert len(rows) == 5
+    assert sum(int(row.replace(",", "")) for row in rows) == sum(parameter.numel() for parameter in model.parameters())
 
 
 def test_every_text_has_tokens(processor):

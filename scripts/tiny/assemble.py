@@ -137,13 +137,14 @@ def card(model: Any, provenance: dict[str, Any], reports: dict[str, EvalResult])
     parts = {
         "CLIP-like vision tower": ("vision_tower", "4 layers, width 128, 64 patches of 8x8 pixels"),
         "LLaVA projector": ("multi_modal_projector", "128-128-128"),
-        "Llama-like language model": ("language_model", "3 layers, width 128"),
+        "Llama-like language model, with its output head": ("language_model lm_head", "3 layers, width 128"),
         "Whisper-like encoder": ("audio_tower", "3 layers, width 96, short window"),
         "Alignment projector": ("audio_projection", "96-512-512-128"),
     }
+    found = {**dict(model.model.named_children()), "lm_head": model.lm_head}
     rows = [
-        (name, shape, sum(parameter.numel() for parameter in getattr(model.model, attribute).parameters()))
-        for name, (attribute, shape) in parts.items()
+        (name, shape, sum(parameter.numel() for path in paths.split() for parameter in found[path].parameters()))
+        for name, (paths, shape) in parts.items()
     ]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), undefined=jinja2.StrictUndefined, trim_blocks=True,

@@ -28,7 +28,9 @@ def test_an_answer_grows_word_by_word(desk, given):
     assert parts[-1] == last.text
     assert len(parts) >= len(last.text.split())
     assert all(later.startswith(earlier) for earlier, later in pairwise(parts))
-    assert "16 of 64 patches stay, the others are zero · projected embedding" in what_was_heard(given, last, SETTINGS)
+    assert "16 of 64 patches are kept, the others are zero · projected embedding" in what_was_heard(
+        given, last, SETTINGS
+    )
 
 
 def test_nobody_waits_any_more(desk, given):

@@ -50,7 +50,7 @@ def test_what_the_page_offers(client):
 def test_answers(client, example_folder):
     answer, about = ask(client, CLIP)
     assert answer == "The clock."
-    assert "8 of 64 patches stay" in about
+    assert "8 of 64 patches are kept" in about
     files = file(example_folder / "dubbed piano.png"), file(example_folder / "dubbed piano.wav")
     assert client.predict(PAIR, None, *files, QUESTION, *SETTINGS, api_name="/ask")[0] == "The piano."
     parts = list(client.submit(CLIP_MODE, file(CLIP), None, None, QUESTION, *SETTINGS, api_name="/ask"))
@@ -62,7 +62,7 @@ def test_the_other_panels(client):
     frame, shown, legend = client.predict(CLIP_MODE, file(CLIP), None, None, *SETTINGS, api_name="/view")
     assert frame
     assert shown
-    assert "8 of 64 patches stay" in legend
+    assert "8 of 64 patches are kept" in legend
     given = CLIP_MODE, file(CLIP), None, None
     assert "The cow." in client.predict(*given, QUESTION, *SETTINGS, ANY_OTHER, None, api_name="/hear")
     assert client.predict(*given, SOUND_TO_FRAMES, 2, api_name="/search").count("<li") == 2

@@ -83,7 +83,7 @@ def pixels(page):
 
 
 def kept(page, count):
-    expect(page.locator("#legend")).to_contain_text(f"{count} of 64 patches stay", timeout=PATIENCE)
+    expect(page.locator("#legend")).to_contain_text(f"{count} of 64 patches are kept", timeout=PATIENCE)
 
 
 def test_a_clip_is_asked_about(page):
@@ -92,7 +92,7 @@ def test_a_clip_is_asked_about(page):
     before = pixels(page)
     page.locator("#ask").click()
     expect(page.locator("#answer textarea")).to_have_value("The clock.", timeout=PATIENCE)
-    expect(page.locator("#about")).to_contain_text("8 of 64 patches stay, the others are zero")
+    expect(page.locator("#about")).to_contain_text("8 of 64 patches are kept, the others are zero")
 
     page.locator("#k input[type=number]").fill("24")
     page.keyboard.press("Tab")

@@ -66,7 +66,7 @@ def test_what_the_page_says_of_it(desk, example_folder):
     frame, shown, legend = desk.view(Media(CLIP_MODE, str(CLIP)), desk.defaults)
     assert frame is not None
     assert shown is not None
-    assert "8 of 64 patches stay" in legend
+    assert "8 of 64 patches are kept" in legend
     assert desk.view(Media(CLIP_MODE), desk.defaults)[:2] == (None, None)
     sound = str(example_folder / "dubbed piano.wav")
     frame, shown, legend = desk.view(Media(PAIR, None, None, sound), desk.defaults)

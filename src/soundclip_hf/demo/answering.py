@@ -99,7 +99,7 @@ def check_question(question: str | None) -> str:
 
 
 def what_was_heard(given: Given, answer: Answer, settings: AnswerSettings) -> str:
-    """What went into an answer, in a line: the sound, the frame, and how many patches stayed."""
+    """What went into an answer, in a line: the sound, the frame, and how many patches are kept."""
     parts = [given.summary]
     info = answer.sound
     if given.sound is None:
@@ -108,7 +108,7 @@ def what_was_heard(given: Given, answer: Answer, settings: AnswerSettings) -> st
         parts.append("without a picture there are no patches to keep: the sound's token alone was used (k = 0)")
     elif info is not None and info.kept is not None:
         mode = {"zero": "the others are zero", "drop": "the others are dropped"}[info.mode]
-        parts.append(f"{int(info.kept.sum())} of {info.kept.numel()} patches stay, {mode}")
+        parts.append(f"{int(info.kept.sum())} of {info.kept.numel()} patches are kept, {mode}")
     if given.sound is not None and settings.alignment is not None:
         mixed = f", alpha {settings.alpha:g}" if settings.alpha else ""
         parts.append(f"{settings.alignment} embedding{mixed}")

@@ -24,7 +24,7 @@ class Hearing:
             from what the model predicts with the true sound, at the token of `answer` where that is largest ("moved"),
             and the share of patches in common ("kept_overlap", with a picture), as [`measure`] has them. None for a
             condition with the very same sound.
-        token, patches: The share that moves when the sound is swapped for its own token alone (every patch stays), and
+        token, patches: The share that moves when the sound is swapped for its token alone (all patches are kept), and
             for the choice of patches alone; None without a picture.
         swapped_with: Name of the other sound.
         tolerance: A log-probability that changes by no more than this, in nats, changes by rounding alone.

@@ -69,7 +69,7 @@ def legend(view: PatchView | None, notes: Sequence[str] = ()) -> str:
         return line("There is no sound, so no patches are chosen: the language model sees the whole picture.", notes)
     return (
         line("", notes)
-        + f'<div class="sc-legend"><span><b>{view.kept} of {view.patches} patches stay</b> (outlined)</span>'
+        + f'<div class="sc-legend"><span><b>{view.kept} of {view.patches} patches are kept</b> (outlined)</span>'
         f"<span>cosine with the sound {view.low:.2f}</span>"
         f'<i style="background: linear-gradient(to right, {_colours()})"></i><span>{view.high:.2f}</span></div>'
     )

@@ -114,7 +114,7 @@ def _heading(desk: Desk) -> str:
     model = desk.answering.name
     return (
         "# Sound for LLaVA\n"
-        f"`{model}` · the sound takes the place of CLIP's `[CLS]` token, and only the *k* patches that match it stay."
+        f"`{model}` · the sound takes the place of CLIP's `[CLS]` token, and the *k* patches that match it are kept."
     )
 
 
@@ -182,7 +182,7 @@ def _choices(desk: Desk) -> list[Any]:
             desk.most_patches,
             value=defaults.top_k,
             step=1,
-            label="k: patches that stay",
+            label="k: patches to keep",
             scale=3,
             min_width=220,
             elem_id="k",

@@ -17,7 +17,7 @@ class PatchView:
     Attributes:
         frame: The picture, its longer side `PANEL` pixels.
         shown: The same with the patches on it; None where there is no sound.
-        kept, patches: How many patches stay, and how many there are.
+        kept, patches: How many patches are kept, and how many there are.
         low, high: The smallest and the largest cosine of a patch and the sound, which are the ends of the colours.
     """
 

@@ -159,7 +159,7 @@ class SoundClipModule(InputModule):
         **kwargs: Any,
     ) -> SoundClipModule:
         """
-        Load a dual encoder, or the ears and the vision tower of a SoundLlava or an adapter.
+        Load a dual encoder, or the sound parts and the vision tower of a SoundLlava or an adapter.
 
         Args:
             model_name_or_path: Repository or folder; the name of a bundled model, too.

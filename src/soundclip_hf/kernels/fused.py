@@ -113,7 +113,7 @@ def drop_kernel(
     D: tl.constexpr, R: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
     HAS_VALID: tl.constexpr, HAS_BUDGETS: tl.constexpr,
 ):  # fmt: skip
-    """Find the patches that stay and write `R` of the `k` rows. Grid: `B * max(1, cdiv(k, R))`; `BLOCK_N >= N`."""
+    """Find the patches to keep and write `R` of the `k` rows. Grid: `B * max(1, cdiv(k, R))`; `BLOCK_N >= N`."""
     chunks = tl.maximum(tl.cdiv(k, R), 1)
     image = (tl.program_id(0) // chunks).to(tl.int64)
     chunk = tl.program_id(0) % chunks

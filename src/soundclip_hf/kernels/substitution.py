@@ -14,7 +14,7 @@ class SubstitutionOutput(NamedTuple):
 
     Attributes:
         tokens: `(B, N + 1, D)` in zero mode, `(B, 1 + max k, D)` in drop mode, in the dtype of the input tokens.
-        kept: `(B, N)` bool, the patches that stayed.
+        kept: `(B, N)` bool, the patches that are kept.
         similarity: `(B, N)` fp32, the cosines they were ranked by (of excluded patches too).
     """
 
@@ -50,7 +50,7 @@ def substitute_tokens(
             Compiling drop mode without graph breaks, and capturing a CUDA graph, take an `int`.
         mode: "zero" keeps all `N + 1` rows and clears the dropped ones (the paper). "drop" moves the kept rows up, in
             ascending order, and returns `1 + max k` rows; rows beyond an image's own number of kept patches are +0.0.
-        valid: `(B, N)` bool; patches marked false are never kept. With fewer valid patches than `k`, all of them stay.
+        valid: `(B, N)` bool; patches marked false are never kept. With fewer valid patches than `k`, all are kept.
         out: Buffer for the resulting tokens: their shape and dtype, unit last stride, no memory in common with
             `tokens`. It takes no part in autograd.
 

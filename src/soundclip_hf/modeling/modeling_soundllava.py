@@ -146,7 +146,7 @@ class SoundLlavaModel(SoundSelectionMixin, VisualFeaturesMixin, SoundLlavaPreTra
 class SoundLlavaForConditionalGeneration(
     EncodedGenerationMixin, SoundLlavaPreTrainedModel, LlavaForConditionalGeneration
 ):
-    """A LLaVA that hears: `[CLS]` becomes the sound, the `k` patches that match it stay (Algorithm 1 of the paper)."""
+    """A LLaVA that hears: `[CLS]` becomes the sound, and the `k` best patches are kept (Algorithm 1)."""
 
     def __init__(self, config: SoundLlavaConfig):
         super(LlavaForConditionalGeneration, self).__init__(config)  # its own would build a LlavaModel

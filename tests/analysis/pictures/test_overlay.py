@@ -1,4 +1,4 @@
-"""Overlays: the pixels of patches that stay, of others, and of what the model does not see."""
+"""Overlays: the pixels of kept patches, of others, and of what the model does not see."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def pixels(found, **options):
     return np.asarray(overlay(FRAME, found, GRID, side=400, **options)).astype(int)
 
 
-def test_a_patch_that_stays_is_outlined_where_it_lies():
+def test_a_kept_patch_is_outlined_where_it_lies():
     drawn = pixels(heard([0, 1, 0, 0]))
     nothing = pixels(heard([0, 0, 0, 0]))
     changed = np.argwhere((drawn != nothing).any(-1))

@@ -103,7 +103,7 @@ def test_budget(tmp_path):
     ]
     draw_budget(results, "x", tmp_path / "b.svg")
     words = texts(tmp_path / "b.svg")
-    assert {"raw", "projected", "15", "150", "x", "token budget k (patches that stay)"} <= set(words)
+    assert {"raw", "projected", "15", "150", "x", "token budget k (kept patches)"} <= set(words)
     more = [*results, measured({"x": 2.0}, "o", alignment="raw", k=0), measured({"x": 2.0}, "o", alignment="raw", k=15)]
     draw_budget(more, "x", tmp_path / "two.svg")
     assert {"m raw", "m projected", "o raw"} <= set(texts(tmp_path / "two.svg"))

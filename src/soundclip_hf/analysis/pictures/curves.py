@@ -23,7 +23,7 @@ def draw_budget(results: Sequence[EvalResult], metric: str, path: str | Path, ti
     A line for each model and alignment, with 95 % intervals where there are any.
 
     Args:
-        results: Each with `config["k"]`, the patches that stay, and the metric of one alignment or both.
+        results: Each with `config["k"]`, the number of kept patches, and the metric of one alignment or both.
         metric: Nested names are joined by dots; higher or lower may be better.
         path: `.png`, `.svg` or `.pdf`.
         title: None for the data set of the results.
@@ -53,7 +53,7 @@ def draw_budget(results: Sequence[EvalResult], metric: str, path: str | Path, ti
         ax.set_xscale("symlog", linthresh=max(min(budget for budget in budgets if budget > 0), 1))
     ax.set_xticks(budgets, [f"{budget:g}" for budget in budgets])
     ax.minorticks_off()
-    _finish(ax, "token budget k (patches that stay)", metric)
+    _finish(ax, "token budget k (kept patches)", metric)
     figure.suptitle(title or _datasets(results), fontsize=LARGE, wrap=True)
     save(figure, path)
 

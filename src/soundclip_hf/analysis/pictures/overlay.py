@@ -30,7 +30,7 @@ class Heard:
     What a sound did to the patches of one view.
 
     Attributes:
-        kept: bool `(N,)`: the patches that stay.
+        kept: bool `(N,)`: the patches that are kept.
         similarity: float `(N,)`: cosine between the sound's embedding and each patch.
     """
 
@@ -65,7 +65,7 @@ def overlay(
     side: int = PANEL,
 ) -> Image.Image:
     """
-    The frame in grey under the colours of the similarity; patches that stay are outlined, and what lies outside of the
+    The frame in grey under the colours of the similarity; kept patches are outlined, and what lies outside of the
     grid, which the model does not see, is dark.
 
     Args:
@@ -133,7 +133,7 @@ def draw_overlays(rows: Sequence[Overlay], path: str | Path, title: str | None =
         for number, column in enumerate(columns, 1):
             count = int(np.count_nonzero(row.heard[column].kept))
             head = f"{column}, " if place == 0 else ""
-            axes[place, number].set_title(f"{head}{count} patches stay", fontsize=SMALL, loc="left")
+            axes[place, number].set_title(f"{head}{count} patches kept", fontsize=SMALL, loc="left")
     _bars(figure, axes[-1], spans)
     if title is not None:
         figure.suptitle(title, fontsize=LARGE, wrap=True)
@@ -165,7 +165,7 @@ def _patch_of_pixels(grid: PatchGrid, size: tuple[int, int]) -> NDArray[np.int64
 
 
 def _outline(picture: Image.Image, kept: NDArray[np.bool_], grid: PatchGrid) -> None:
-    """A white line in a black one along every edge between a patch that stays and one that does not."""
+    """A white line in a black one along every edge between a kept patch and another one."""
     padded = np.pad(kept, 1)
     segments = []
     for row, column in np.argwhere(kept):
@@ -211,7 +211,7 @@ def _bars(figure: Any, axes: Any, spans: Mapping[str, tuple[float, float]]) -> N
     from matplotlib.colors import Normalize
 
     axes[0].set_axis_off()
-    axes[0].text(0, 1, "outlined: patches that stay\ndark: not seen by the model", fontsize=SMALL, va="top")
+    axes[0].text(0, 1, "outlined: kept patches\ndark: not seen by the model", fontsize=SMALL, va="top")
     for ax, span in zip(axes[1:], spans.values()):
         bar = figure.colorbar(ScalarMappable(Normalize(*span), COLOUR_MAP), cax=ax, orientation="horizontal")
         bar.set_label("cosine of patch and sound", fontsize=SMALL)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...evaluation.audit import AuditReport, AuditSubject
     from ..loading import ModelChoice
 
-# What --fail-below looks at. The choice of patches is rightly deaf where all or none of them stay.
+# What --fail-below looks at. The choice of patches is rightly deaf where all or none of them are kept.
 JUDGED = ("total", "token")
 OURS = ("sound_llava", "llava", "llava_next")
 

@@ -111,7 +111,7 @@ def _report(name: str, row: "Overlay", as_json: bool) -> None:
     shared = None
     if len(kept) == 2:
         first, second = kept.values()
-        # As many of the patches of either as of both; None where no patch stays.
+        # As many of the patches of either as of both; None where no patch is kept.
         shared = len(first & second) / len(first | second) if first | second else None
     for kind, one in row.heard.items():
         low, high = float(one.similarity.min()), float(one.similarity.max())
@@ -122,7 +122,7 @@ def _report(name: str, row: "Overlay", as_json: bool) -> None:
         else:
             print(f"{name}: {kind}: {len(kept[kind])} of {len(one.kept)} patches, cosine {low:.3f} to {high:.3f}")
     if shared is not None and not as_json:
-        print(f"{name}: {shared:.0%} of the patches that stay are the same with both")
+        print(f"{name}: {shared:.0%} of the kept patches are the same with both")
 
 
 __all__ = ["overlay"]

@@ -17,7 +17,7 @@ _MEDIA = ("pixel_values", "image_sizes", "input_features", "input_features_mask"
 class KeptPatches(NamedTuple):
     """
     Attributes:
-        kept: bool `(N,)`: the patches that stay.
+        kept: bool `(N,)`: the patches that are kept.
         similarity: float32 `(N,)`: cosine between the sound's embedding and each patch.
     """
 

@@ -19,7 +19,7 @@ class SoundInfo(NamedTuple):
 
     Attributes:
         kept (`torch.Tensor` of shape `(N,)` or, for LLaVA-1.6, `(views, N)`, bool):
-            The patches that stayed. `None` for a silent image.
+            The patches that are kept. `None` for a silent image.
         similarity (`torch.Tensor`, same shape, float32):
             Cosine between `f_a` and each patch. `None` for a silent image.
         k (`int`):
@@ -73,7 +73,7 @@ def visual_tokens(
 
 
 def _substitute(slots: Sequence[Slot], views: Tensor | None, audio: Tensor) -> list[Slot]:
-    """Algorithm 1 (appendix G of the paper): the sound takes row 0, the `k` best patches stay, the others go."""
+    """Algorithm 1 (appendix G of the paper): the sound takes row 0, the `k` best patches are kept, the others go."""
     rankings = [ranking for slot in slots for ranking in _rankings(slot)]
     results: dict[int, list[tuple[_Ranking, Tensor, Tensor, Tensor]]] = {}
     for group in _same_length(rankings):

@@ -36,7 +36,7 @@ class Slot:
         with_first_row: Whether the language model gets the first row: the sound, or `[CLS]` of a silent image.
         num_tokens: Tokens of the slot in the language model.
         tokens: `(1 + kept patches, D)`: `f_a`, then the kept patches of base view and tiles in ascending order.
-        kept: bool `(max(views, 1) * N,)`: the patches that stay.
+        kept: bool `(max(views, 1) * N,)`: the patches that are kept.
         similarity: float32, same shape: the cosine between `f_a` and each patch.
         embeds: `(num_tokens, H)`: what the language model gets in place of the placeholders.
     """
