@@ -214,13 +214,14 @@ def test_the_commands_of_evaluation(tmp_path, monkeypatch):
     """One after another in an empty folder, as they stand."""
     (block,) = [code for code in blocks("evaluate.md", "bash") if code.startswith("soundclip audit --limit")]
     monkeypatch.chdir(tmp_path)
-    for line in block.strip().splitlines():
+    for line in block.replace("\\\n", " ").strip().splitlines():
         words = shlex.split(line, comments=True)
         words = [name for word in words[1:] for name in (sorted(glob(word)) if "*" in word else []) or [word]]
         done = CliRunner().invoke(app, words)
         assert done.exit_code == 0, f"{line}\n{done.stderr}"
-    assert (tmp_path / "README.md").read_text().startswith("# What I measured")
-    assert {path.name for path in tmp_path.glob("*.png")} == {"ranks.png", "budget.png", "overlay.png", "tradeoff.png"}
+    measured = tmp_path / "measured"
+    assert (measured / "README.md").read_text().startswith("# What I measured")
+    assert {path.name for path in measured.glob("*.png")} == {"ranks.png", "budget.png", "overlay.png", "tradeoff.png"}
 
 
 def test_the_counts_of_the_papers_claims():

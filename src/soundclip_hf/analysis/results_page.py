@@ -12,6 +12,8 @@ from ..evaluation.results import EvalResult
 
 TEMPLATE = Path(__file__).parent / "results_page.md.jinja"
 PICTURES = (".png", ".svg")
+# At the end of a page: one without it was written by somebody else, and is not replaced.
+MARK = "<!-- Written by soundclip eval; it is replaced when the results are reported again. -->"
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def results_page(folder: str | Path, *, title: str, commands: Sequence[str] = ()
         files=[path.relative_to(folder).as_posix() for path in results],
         pictures=[(path.stem.replace("-", " "), path.relative_to(folder).as_posix()) for path in pictures],
         plain=_plain,
+        mark=MARK,
     )
 
 
@@ -152,4 +155,4 @@ def _plain(value: Any) -> str:
     return "–" if value is None else str(value)
 
 
-__all__ = ["ResultTable", "read_results", "result_tables", "results_page"]
+__all__ = ["MARK", "ResultTable", "read_results", "result_tables", "results_page"]

@@ -33,6 +33,24 @@ def test_a_suite_runs_its_commands_and_writes_a_page(soundclip, tmp_path, result
     assert "| alignment projected · a2v | 45 |" in (results / "README.md").read_text()
 
 
+def test_a_page_of_somebody_else_is_not_replaced(soundclip, tmp_path, results):
+    page = results / "README.md"
+    page.write_text("# My own project\n")
+    config = write(tmp_path / "c.yaml", "soundclip env --json")
+    for command in (("report", results), ("suite", "--config", config, "--out", results)):
+        done = soundclip("eval", *map(str, command))
+        assert done.code == 1
+        assert f"{page}: was not written by soundclip eval; move it away" in done.stderr
+        assert page.read_text() == "# My own project\n"
+        assert done.stdout == ""
+    assert soundclip("eval", "report", str(results), "--overwrite").code == 0
+    first = page.read_text()
+    assert first.startswith("# Results")
+    # Its own page is replaced, also after another title.
+    assert soundclip("eval", "report", str(results), "--title", "Again").code == 0
+    assert page.read_text().startswith("# Again")
+
+
 def test_a_dry_run_in_json(soundclip, tmp_path):
     done = soundclip("eval", "suite", "--config", "eval/tiny", "--out", tmp_path / "s", "--dry-run", "--json")
     assert done.code == 0

@@ -43,6 +43,7 @@ def suite(
     with reporting(debug):
         check_out(out)
         check_place(out, folder=True)
+        _check_page(out, overwrite=False)
         title, text, commands = _read(config)
         shown = [command.replace("{out}", shlex.quote(str(out))) for command in commands]
         if dry_run:
@@ -75,16 +76,23 @@ def suite(
 def report(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder with result files (JSON) and pictures.")],
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "Results",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a README.md that this command did not write.")
+    ] = False,
     debug: DebugOption = False,
 ) -> None:
     """
     Write a page (README.md) with tables of all results in a folder, and its pictures.
+
+    \b
+      soundclip eval report results --title "What I measured"
 
     Exit code: 0, 1 if something failed, 2 if the command line is wrong.
     """
     with reporting(debug):
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such folder")
+        _check_page(folder, overwrite)
         _write(folder, title, "", [])
         print(folder / PAGE)
 
@@ -126,6 +134,21 @@ def _read(config: str) -> tuple[str, str, list[str]]:
         if shlex.split(command)[:1] != ["soundclip"] or shlex.split(command)[1:3] == ["eval", "suite"]:
             raise UsageError(f"--config {config}: {command!r} is no command of soundclip other than a suite")
     return str(values.get("title") or "Results"), " ".join(str(values.get("text") or "").split()), commands
+
+
+def _check_page(folder: Path, overwrite: bool) -> None:
+    """
+    Raises:
+        CliError: If the folder has a page that somebody else wrote.
+    """
+    from ...analysis.results_page import MARK
+
+    page = folder / PAGE
+    if overwrite or not page.exists():
+        return
+    if not page.is_file() or MARK not in page.read_text(encoding="utf-8", errors="replace"):
+        how = "move it away, or measure into a folder of its own"
+        raise CliError(f"{page}: was not written by soundclip eval; {how} (eval report also has --overwrite)")
 
 
 def _write(folder: Path, title: str, text: str, commands: list[str]) -> None:
