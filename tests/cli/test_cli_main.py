@@ -1,6 +1,7 @@
 """The command as a user runs it: help, version, environment, streams and signals of a real process."""
 
 import contextlib
+import inspect
 import json
 import os
 import signal
@@ -131,6 +132,18 @@ def test_help_lists_every_command_once_with_a_whole_sentence(soundclip, monkeypa
     assert sorted(names) == sorted(typer.main.get_command(app).commands)
     assert "..." not in text.partition("COMMAND [ARGS]...")[2]
     assert all(words[-1].endswith(".") for words in listed)
+
+
+def test_the_examples_of_every_help_are_lines_that_can_be_copied(soundclip, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    found = 0
+    for words, command in commands():
+        text = inspect.cleandoc((command.callback and command.callback.__doc__) or "")
+        examples = [line.strip() for line in text.splitlines() if line.startswith(" ")]
+        found += len(examples)
+        shown = [line.strip() for line in soundclip(*words, "--help").stdout.splitlines()]
+        assert [line for line in examples if line not in shown] == [], words
+    assert found > 40
 
 
 @pytest.mark.parametrize(

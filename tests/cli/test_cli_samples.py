@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 
 def test_one_picture_and_three_sounds(soundclip, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -17,8 +19,27 @@ def test_one_picture_and_three_sounds(soundclip, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "answers.jsonl").read_text())["id"] == "boat-0"
 
 
-def test_a_file_in_the_way(soundclip, tmp_path):
-    (tmp_path / "samples").write_text("")
-    done = soundclip("samples", tmp_path / "samples")
+@pytest.mark.parametrize("place", ["file", "file/below", "folder"])
+def test_a_file_in_the_way(soundclip, tmp_path, place):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "clips").write_text("")
+    done = soundclip("samples", tmp_path / place)
+    assert done.code in (1, 2)
+    assert f"{tmp_path / place}" in done.error
+    assert "name a" in done.error
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_edited_questions_are_lost_with_overwrite_only(soundclip, tmp_path):
+    assert soundclip("samples", tmp_path, "--count", 1).code == 0
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text("{}\n")
+    done = soundclip("samples", tmp_path, "--count", 1)
     assert done.code == 1
-    assert f"{tmp_path / 'samples'}" in done.error
+    assert done.error == (
+        f"error: {tmp_path}: has questions.jsonl with other content; choose another folder, or --overwrite to lose them"
+    )
+    assert questions.read_text() == "{}\n"
+    assert soundclip("samples", tmp_path, "--count", 1, "--overwrite").code == 0
+    assert len(questions.read_text().splitlines()) == 3

@@ -51,8 +51,51 @@ def test_lines_name_files_that_are_there(folder):
 
 
 def test_a_second_run_writes_the_same(folder, tmp_path):
-    for path in write_sample_files(tmp_path, 1):
+    for path in list(write_sample_files(tmp_path, 1)):
         assert path.name.endswith(".jsonl") or path.read_bytes() == (folder / path.relative_to(tmp_path)).read_bytes()
+
+
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_more_clips_come_beside_those_of_an_earlier_run(folder, tmp_path):
+    list(write_sample_files(tmp_path, 1))
+    (tmp_path / "clips" / "mine-1.mp4").write_text("of the user")
+    list(write_sample_files(tmp_path, 3))
+    assert contents(tmp_path) == contents(folder) | {"clips/mine-1.mp4": b"of the user"}
+
+
+@pytest.mark.parametrize("name", ["questions.jsonl", "scene.png", "clips/boat-0.mp4"])
+def test_a_file_that_was_changed_is_not_lost(folder, tmp_path, name):
+    list(write_sample_files(tmp_path, 1))
+    (tmp_path / name).write_bytes(b"edited")
+    before = contents(tmp_path)
+    with pytest.raises(FileExistsError, match=f"has {name} with other content; choose another folder, or overwrite=Tr"):
+        list(write_sample_files(tmp_path, 3))
+    assert contents(tmp_path) == before
+    list(write_sample_files(tmp_path, 3, overwrite=True))
+    assert contents(tmp_path) == contents(folder)
+
+
+def test_clips_of_a_larger_run_are_named_or_removed(folder, tmp_path):
+    list(write_sample_files(tmp_path, 3))
+    names = ("boat-1.mp4", "cat-3-mine.mp4", "dog-99999999999999999999.mp4")
+    others = {f"clips/{name}": b"no scene has this name" for name in names}
+    for name, content in others.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(FileExistsError, match=r"clips/bird-2\.mp4, clips/cat-3\.mp4 of an earlier run with more clips"):
+        list(write_sample_files(tmp_path, 1))
+    assert contents(tmp_path) == contents(folder) | others
+    list(write_sample_files(tmp_path, 1, overwrite=True))
+    assert {path.name for path in (tmp_path / "clips").iterdir()} == {"boat-0.mp4", *names}
+
+
+def test_a_run_that_is_stopped_leaves_nothing_half_made(tmp_path):
+    run = write_sample_files(tmp_path, 2)
+    next(run)
+    run.close()
+    assert contents(tmp_path) == {}
 
 
 def test_at_least_one_clip(tmp_path):
