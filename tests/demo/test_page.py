@@ -44,7 +44,15 @@ def ask(client, path, question=QUESTION, settings=SETTINGS):
 
 def test_what_the_page_offers(client):
     """And nothing else: helpers of its layout are not for clients."""
-    assert set(client.view_api(return_format="dict")["named_endpoints"]) == {"/ask", "/view", "/hear", "/search"}
+    offered = client.view_api(return_format="dict")["named_endpoints"]
+    named = {name: [one["parameter_name"] for one in about["parameters"]] for name, about in offered.items()}
+    media, choices = ["mode", "clip", "picture", "sound"], ["top_k", "alignment", "alpha", "patches"]
+    assert named == {
+        "/ask": [*media, "question", *choices],
+        "/view": [*media, *choices],
+        "/hear": [*media, "question", *choices, "other", "other_sound"],
+        "/search": [*media, "way", "count"],
+    }
 
 
 def test_answers(client, example_folder):

@@ -63,6 +63,21 @@ def test_a_folder_is_no_model(tmp_path):
         write_space(tmp_path / "space", str(tmp_path))
 
 
+@pytest.mark.parametrize(("told", "host"), [({}, "127.0.0.1"), ({"SPACE_ID": "me/space"}, "0.0.0.0")])
+def test_where_its_program_listens(folder, told, host):
+    """In a Space it is reached from outside; elsewhere it is not."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GRADIO_", "SPACE_"))}
+    show = "import runpy, sys, soundclip_command as c; c.main = lambda: print(sys.argv); runpy.run_path(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", show, str(folder / "app.py")], env={**kept, **told}, capture_output=True, text=True
+    )
+    assert f"'--host', '{host}', '--port', '7860'" in done.stdout, done.stderr
+
+
+def test_it_says_how_to_try_it(folder):
+    assert f"gradio=={version('gradio')}\npython app.py" in (folder / "README.md").read_text()
+
+
 @pytest.mark.slow
 def test_its_program_answers(folder):
     """As a Space starts it, in a folder of another name."""

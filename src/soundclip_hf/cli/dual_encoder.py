@@ -16,9 +16,12 @@ from .loading import ModelChoice, encoder_config, encoder_note
 from .output import CliError, note, one_line
 
 
-def load_dual(choice: ModelChoice) -> Dual:
+def load_dual(choice: ModelChoice, *, warn_of_synthetic: bool = True) -> Dual:
     """
     Load a dual encoder, or the audio encoder, the projector and the vision tower of a SoundLlava or an adapter.
+
+    Args:
+        warn_of_synthetic: Whether to say so where the model knows synthetic scenes alone.
 
     Raises:
         CliError: If something cannot be found or loaded, naming it.
@@ -40,7 +43,8 @@ def load_dual(choice: ModelChoice) -> Dual:
         raise
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise CliError(f"--model {source}: cannot be loaded ({one_line(error)})") from error
-    choice.warn_if_synthetic()
+    if warn_of_synthetic:
+        choice.warn_if_synthetic()
     settings = {
         "model": choice.shown_name,
         "revision": None if choice.name is None else getattr(found, "_commit_hash", None) or choice.revision,

@@ -239,14 +239,34 @@ def _ask(desk: Desk, media: list[Any], question: gr.Textbox, choices: list[Any],
         )
     legend = gr.HTML(markup.empty(NOTHING_YET), elem_id="legend", padding=False)
 
+    # Clients of the page's API see the names of these arguments.
     @_saying("The question was not answered")
-    def answered(mode: str, clip: str | None, picture: str | None, sound: str | None, asked: str, *set_to: Any) -> Any:
-        yield from desk.answer(Media(mode, clip, picture, sound), asked, Choices(*set_to))
+    def answered(
+        mode: str,
+        clip: str | None,
+        picture: str | None,
+        sound: str | None,
+        question: str,
+        top_k: float,
+        alignment: str,
+        alpha: float,
+        patches: str,
+    ) -> Any:
+        yield from desk.answer(Media(mode, clip, picture, sound), question, Choices(top_k, alignment, alpha, patches))
 
-    def viewed(mode: str, clip: str | None, picture: str | None, sound: str | None, *set_to: Any) -> Any:
+    def viewed(
+        mode: str,
+        clip: str | None,
+        picture: str | None,
+        sound: str | None,
+        top_k: float,
+        alignment: str,
+        alpha: float,
+        patches: str,
+    ) -> Any:
         # Nobody pressed a button here, so what is wrong stands in the place of the patches.
         try:
-            return desk.view(Media(mode, clip, picture, sound), Choices(*set_to))
+            return desk.view(Media(mode, clip, picture, sound), Choices(top_k, alignment, alpha, patches))
         except Exception as error:
             return None, None, markup.line("", [_said(error, "The patches cannot be shown")])
 
@@ -306,9 +326,21 @@ def _hear(desk: Desk, media: list[Any], question: gr.Textbox, choices: list[Any]
     table = gr.HTML(markup.empty("Press the button to compare the answers."), elem_id="hearing", padding=False)
 
     @_saying("This cannot be measured")
-    def heard(mode: str, clip: str | None, picture: str | None, sound: str | None, asked: str, *rest: Any) -> Any:
-        *set_to, name, file = rest
-        yield desk.hear(Media(mode, clip, picture, sound), asked, Choices(*set_to), name, file)
+    def heard(
+        mode: str,
+        clip: str | None,
+        picture: str | None,
+        sound: str | None,
+        question: str,
+        top_k: float,
+        alignment: str,
+        alpha: float,
+        patches: str,
+        other: str,
+        other_sound: str | None,
+    ) -> Any:
+        choices = Choices(top_k, alignment, alpha, patches)
+        yield desk.hear(Media(mode, clip, picture, sound), question, choices, other, other_sound)
 
     run.click(heard, [*media, question, *choices, other, upload], table, api_name="hear", **_ONE_AT_A_TIME)
 
@@ -327,8 +359,8 @@ def _search(desk: Desk, media: list[Any]) -> None:
     found = gr.HTML(markup.empty("Matches appear here."), elem_id="found", padding=False)
 
     @_saying("The search failed")
-    def searched(mode: str, clip: str | None, picture: str | None, sound: str | None, wanted: str, most: float) -> Any:
-        yield desk.search(Media(mode, clip, picture, sound), wanted, most)
+    def searched(mode: str, clip: str | None, picture: str | None, sound: str | None, way: str, count: float) -> Any:
+        yield desk.search(Media(mode, clip, picture, sound), way, count)
 
     run.click(searched, [*media, way, count], found, api_name="search", **_ONE_AT_A_TIME)
 

@@ -25,8 +25,8 @@ from pathlib import Path
 from soundclip_command import main
 
 examples = Path(__file__).parent / "{examples}"
-# A Space says where to listen.
-host = os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0")
+# A Space is reached from outside; on another machine, nobody else can reach the page.
+host = os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1")
 port = os.environ.get("GRADIO_SERVER_PORT", "7860")
 sys.argv = ["soundclip", "demo", {model!r}, "--examples", str(examples), "--host", host, "--port", port]
 main()
@@ -75,7 +75,8 @@ def write_space(
         short_description="Ask a LLaVA that hears about clips and sounds",
     )
     text = SandboxedEnvironment(keep_trailing_newline=True).from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    body = text.render(title=data.title, repo=repo, model=model, version=version("soundclip-hf"))
+    versions = {"version": version("soundclip-hf"), "gradio": data.sdk_version}
+    body = text.render(title=data.title, repo=repo, model=model, **versions)
     (folder / EXAMPLES).mkdir(parents=True, exist_ok=True)
     write_text(folder / README, str(SpaceCard(f"---\n{data.to_yaml()}\n---\n\n{body}")))
     write_text(folder / APP, _PROGRAM.format(examples=EXAMPLES, model=model))

@@ -111,3 +111,11 @@ def test_without_matplotlib(monkeypatch):
     block(monkeypatch, "matplotlib")
     with pytest.raises(NotInstalledError, match=r"drawing an overlay needs matplotlib.*soundclip-hf\[plots\]"):
         overlay(FRAME, heard([1, 0, 0, 0]), GRID)
+
+
+@pytest.mark.parametrize(("grid", "said"), [(GRID, True), (PatchGrid(0, 0, 400, 200, 2), False)])
+def test_what_is_cropped_away_is_explained_where_there_is_some(tmp_path, grid, said):
+    draw_overlays([Overlay("clip", FRAME, grid, {"raw": heard([1, 0, 0, 0])})], tmp_path / "o.svg")
+    text = (tmp_path / "o.svg").read_text()
+    assert "outlined: kept patches" in text
+    assert ("darkened: cropped away" in text) == said

@@ -32,3 +32,4 @@ def test_what_cannot_be_opened(soundclip, tmp_path, arguments, code, error):
     assert done.error.startswith(f"error: {error.format(tmp_path)}"), done.error
     assert done.code == code
     assert done.stdout == ""
+    assert done.stderr.count("knows synthetic scenes alone") <= 1

@@ -134,7 +134,7 @@ def draw_overlays(rows: Sequence[Overlay], path: str | Path, title: str | None =
             count = int(np.count_nonzero(row.heard[column].kept))
             head = f"{column}, " if place == 0 else ""
             axes[place, number].set_title(f"{head}{count} patches kept", fontsize=SMALL, loc="left")
-    _bars(figure, axes[-1], spans)
+    _bars(figure, axes[-1], spans, cropped=any(_is_cropped(row) for row in rows))
     if title is not None:
         figure.suptitle(title, fontsize=LARGE, wrap=True)
     save(figure, path)
@@ -206,12 +206,19 @@ def _short(name: str, most: int) -> str:
     return name if len(name) <= most else f"…{name[-most + 1 :]}"
 
 
-def _bars(figure: Any, axes: Any, spans: Mapping[str, tuple[float, float]]) -> None:
+def _is_cropped(row: Overlay) -> bool:
+    """Whether the model does not see all of a frame."""
+    width, height = row.frame.size
+    grid = row.grid
+    return grid.left > 0 or grid.top > 0 or grid.right < width or grid.bottom < height
+
+
+def _bars(figure: Any, axes: Any, spans: Mapping[str, tuple[float, float]], cropped: bool) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
     axes[0].set_axis_off()
-    axes[0].text(0, 1, "outlined: kept patches\ndark: not seen by the model", fontsize=SMALL, va="top")
+    axes[0].text(0, 1, "outlined: kept patches" + "\ndarkened: cropped away" * cropped, fontsize=SMALL, va="top")
     for ax, span in zip(axes[1:], spans.values()):
         bar = figure.colorbar(ScalarMappable(Normalize(*span), COLOUR_MAP), cax=ax, orientation="horizontal")
         bar.set_label("cosine of patch and sound", fontsize=SMALL)

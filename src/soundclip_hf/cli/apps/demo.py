@@ -143,7 +143,7 @@ def _library(choice: "ModelChoice", index: Path | None, made: Any, offered: "lis
     from ..dual_encoder import load_dual
 
     if index is None:
-        return embed_examples(load_dual(choice), offered, folder)
+        return embed_examples(load_dual(choice, warn_of_synthetic=False), offered, folder)
     blocks, settings = made
     # The index says which model made it: it may be another than the one that answers.
     dual = load_dual_of(index, settings, None, choice.device, choice.dtype)
