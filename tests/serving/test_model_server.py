@@ -313,7 +313,7 @@ WRONG = {
     ),
     "an unknown option": ([text()], {"sound_topk": 3}, "sound_topk", "Did you mean 'sound_top_k'"),
     "top_k": ([text()], {"sound_top_k": -1}, "sound_top_k", "int >= 0"),
-    "too large a top_k": ([video("{clip}"), text()], {"sound_top_k": 65}, None, "65"),
+    "too large a top_k": ([video("{clip}"), text()], {"sound_top_k": 65}, "sound_top_k", "65"),
     "patches": ([text()], {"sound_patches": "half"}, "sound_patches", "'zero' or 'drop'"),
     "alignment": ([text()], {"sound_alignment": "both"}, "sound_alignment", "'projected' or 'raw'"),
     "alpha": ([text()], {"sound_alpha": 1.5}, "sound_alpha", "0..1"),

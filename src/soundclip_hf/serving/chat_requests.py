@@ -104,7 +104,7 @@ def _one_of(*allowed: Any) -> tuple[Check, str]:
 
 
 # Field -> what its value must be, and how that is said. A value of None counts as absent.
-_FIELDS: dict[str, tuple[Check, str]] = {
+FIELDS: dict[str, tuple[Check, str]] = {
     "model": (lambda value: isinstance(value, str), "must be a string"),
     "messages": (lambda value: isinstance(value, list) and bool(value), "must be a list of at least one message"),
     "stream": (lambda value: isinstance(value, bool), "must be true or false"),
@@ -205,7 +205,7 @@ def check_value(name: str, value: Any, where: str = "") -> None:
     Raises:
         RequestError: If it is not allowed.
     """
-    allowed, words = _FIELDS[name]
+    allowed, words = FIELDS[name]
     if value is not None and not allowed(value):
         raise RequestError(f"{where}{name}={_short(value)}: {words}", param=name)
     if name == "stop":
@@ -224,20 +224,20 @@ def check_text(value: Any, place: str, param: str) -> None:
 
 
 def _check_field(name: str, value: Any) -> None:
-    if name in _FIELDS:
+    if name in FIELDS:
         check_value(name, value)
     elif name in _UNSUPPORTED:
         # 0 and False are equal in Python, and both ask for nothing.
         if value is not None and value not in _UNSUPPORTED[name]:
             raise RequestError(f"{name}={_short(value)}: not supported by this server; leave it out", param=name)
     elif name not in _WITHOUT_EFFECT:
-        near = get_close_matches(name, _FIELDS, 1)
+        near = get_close_matches(name, FIELDS, 1)
         hint = f"Did you mean {near[0]!r}?" if near else f"Its own options are {', '.join(_own_options())}."
         raise RequestError(f"{name}: this server has no such option. {hint}", param=name)
 
 
 def _own_options() -> Sequence[str]:
-    names = list(_FIELDS)
+    names = list(FIELDS)
     return names[names.index("sound_top_k") :]
 
 
@@ -246,4 +246,13 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
-__all__ = ["MAX_FRAMES", "ChatRequest", "RequestError", "SoundOptions", "check_text", "check_value", "read_request"]
+__all__ = [
+    "FIELDS",
+    "MAX_FRAMES",
+    "ChatRequest",
+    "RequestError",
+    "SoundOptions",
+    "check_text",
+    "check_value",
+    "read_request",
+]

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from ..extras import require
 from ..modeling.finite import NotFiniteError
 from .answer_text import AnswerText, cut
-from .chat_requests import ChatRequest, RequestError, read_request
+from .chat_requests import FIELDS, ChatRequest, RequestError, read_request
 from .generation import Generation, SoundEntry, encode, generation_config
 from .request_media import MediaOptions, read_messages
 from .served_model import ServedModel
@@ -115,7 +115,11 @@ def _refusing() -> Any:
     try:
         yield
     except (ValueError, TypeError) as error:
-        raise RequestError(" ".join(str(error).split())) from error
+        text = " ".join(str(error).split())
+        # Such a message begins with the argument and its value; fields of a request have the names of the arguments.
+        argument, equals, _ = text.partition("=")
+        param = argument if equals and argument in FIELDS else None
+        raise RequestError(text, param=param) from error
 
 
 async def _in_thread(function: Callable[[], Found]) -> Found:
