@@ -118,6 +118,9 @@ def test_the_result_is_complete(tmp_path):
     assert config["counts"]["pairing"] == 3
     assert {"soundclip-hf", "torch", "transformers"} <= set(loaded.versions)
     assert "hears" in report.sentence
+    assert "No fault was found in 4 samples." in report.sentence
+    few = "They are too few to say how much it hears: take more." in report.sentence
+    assert few == (high - low >= 0.5)
     assert json.loads(json.dumps(report.examples)) == report.examples
 
 

@@ -15,6 +15,8 @@ from .verdict import Fault, find_faults, tolerance_of
 
 _WORDS = {"token": "the sound's token with all patches kept", "patches": "the choice of patches alone"}
 QUESTION = "What makes the sound?"
+# Width of an interval from which on the sentence asks for more samples.
+_WIDE = 0.5
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,10 @@ class AuditReport:
             return "\n".join(f"Fault ({fault.name}): {fault.text}" for fault in self.faults)
         parts = [f"{100 * self.hears[name]:.0f} % through {_WORDS[name]}" for name in _WORDS if name in self.hears]
         ways = f", {' and '.join(parts)}" if parts else ""
+        few = "" if high - low < _WIDE else " They are too few to say how much it hears: take more."
         return (
             f"It hears: a swapped sound moves {percent} of the probability at the token that it changes most{ways}. "
-            "No fault was found."
+            f"No fault was found in {self.result.n} samples.{few}"
         )
 
 
