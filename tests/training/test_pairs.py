@@ -7,8 +7,9 @@ import pytest
 import torch
 from alignment_parts import sound_bytes, table, write_pairs, write_table
 
+from soundclip_hf.data.media_columns import undecoded
 from soundclip_hf.training.arguments import AlignmentArguments, ArgumentsError
-from soundclip_hf.training.pairs import Pair, PairRows, PairStream, find_columns, open_pairs, validation_rows
+from soundclip_hf.training.pairs import Pair, PairRows, PairStream, find_columns, open_pairs, validation_count
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,20 @@ def test_a_dataset_is_not_decoded(parquet):
 def test_the_split_depends_on_the_seed_alone(parquet):
     rows = [[pair.row for pair in open_pairs(settings(parquet), seed=seed)[1]] for seed in (0, 0, 1)]
     assert rows[0] == rows[1] != rows[2]
+
+
+@pytest.mark.parametrize("column", ["audio", "image"])
+def test_pairs_that_share_a_sound_or_a_picture_go_to_one_side(tmp_path, column):
+    made = undecoded(table(12), ["audio", "image"])
+    rows = [{**row, column: made[number // 3][column]} for number, row in enumerate(made)]
+    made = datasets.Dataset.from_list(rows).cast_column("audio", datasets.Audio())
+    made = made.cast_column("image", datasets.Image())
+    made.to_parquet(tmp_path / "train-0.parquet")
+    for seed in range(4):
+        train, held_out = open_pairs(settings(tmp_path), seed=seed)
+        assert (len(train), len(held_out)) == (9, 3)
+        (first,) = {pair.row // 3 for pair in held_out}
+        assert first not in {pair.row // 3 for pair in train}
 
 
 def test_a_stream_gives_its_first_rows_for_validation(parquet):
@@ -96,9 +111,9 @@ def test_missing_datasets(tmp_path, parts):
 
 
 def test_too_few_rows():
-    assert validation_rows(4, 0.01, 0).sum() == 2
+    assert validation_count(4, 0.01, "x") == 2
     with pytest.raises(ArgumentsError, match=r"3 row\(s\)"):
-        validation_rows(3, 0.5, 0)
+        validation_count(3, 0.5, "x")
 
 
 def test_too_few_rows_name_the_dataset(tmp_path):

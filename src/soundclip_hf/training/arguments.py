@@ -29,8 +29,8 @@ class AlignmentArguments:
         loss_chunk_size: Rows of logits that are in memory at a time, so that large batches fit.
         dataset: A `datasets` repository or folder, a folder written by `save_to_disk`, or a folder of clips (or of
             sounds and pictures with the same names).
-        eval_split: None holds out `validation_fraction` of the training rows; of a stream, its first
-            `validation_rows`.
+        eval_split: None holds out `validation_fraction` of the training rows, with media that no training row has; of
+            a stream, its first `validation_rows`.
         audio_column, image_column, video_column: None takes the columns "audio", "image" and "video", as far as they
             exist.
         frame: Of a clip: "middle", "first" or seconds.

@@ -16,7 +16,8 @@ from ..data.media_columns import source_of, undecoded
 from ..files import expand_user
 from ..media_kinds import CLIPS, PICTURES, SOUNDS, media_files, paired
 from .arguments import AlignmentArguments, ArgumentsError
-from .dataset_splits import open_split
+from .splits.dataset_splits import open_split
+from .splits.held_out import held_out_rows, media_of_rows
 
 logger = logging.getLogger("transformers.soundclip_hf.training")
 
@@ -119,7 +120,8 @@ class PairStream(IterableDataset):
 
 def open_pairs(arguments: AlignmentArguments, seed: int) -> tuple[PairRows | PairStream, PairRows | PairStream]:
     """
-    The training and the validation rows, without reading any media.
+    The training and the validation rows, without decoding any media. Without `eval_split`, pairs that share a sound,
+    picture or clip go to one side together, see [`held_out_rows`].
 
     Raises:
         ArgumentsError: If there is no such dataset or split, or it has no sound or no picture.
@@ -142,13 +144,15 @@ def open_pairs(arguments: AlignmentArguments, seed: int) -> tuple[PairRows | Pai
     if isinstance(train, PairStream):
         rows = arguments.validation_rows
         return PairStream(train.rows, train.columns, rows), PairStream(train.rows, train.columns, 0, rows)
-    held_out = validation_rows(len(train), arguments.validation_fraction, seed, name)
+    count = validation_count(len(train), arguments.validation_fraction, name)
+    media = media_of_rows(train.rows, list(train.columns.values()))
+    held_out = held_out_rows(media, count, seed, dataset=name, least=2)
     return train.part(~held_out), train.part(held_out)
 
 
-def validation_rows(count: int, fraction: float, seed: int, dataset: str = "") -> torch.Tensor:
+def validation_count(count: int, fraction: float, dataset: str) -> int:
     """
-    `(count,)` bool: which rows are held out; at least 2 are.
+    How many of `count` rows are to be held out: at least 2.
 
     Args:
         dataset: Its name, for messages.
@@ -158,11 +162,8 @@ def validation_rows(count: int, fraction: float, seed: int, dataset: str = "") -
     """
     held_out = max(2, round(count * fraction))
     if count - held_out < 2:
-        name = f"dataset {dataset}" if dataset else "the dataset"
-        raise ArgumentsError(f"{name}: has {count} row(s), and training and validation need at least 2 each")
-    marked = torch.zeros(count, dtype=torch.bool)
-    marked[torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:held_out]] = True
-    return marked
+        raise ArgumentsError(f"dataset {dataset}: has {count} row(s), and training and validation need at least 2 each")
+    return held_out
 
 
 def find_columns(names: Sequence[str], arguments: AlignmentArguments) -> dict[str, str]:
@@ -228,4 +229,4 @@ def _pair(row: int, values: dict[str, Any], columns: dict[str, str]) -> Pair:
     return Pair(row, **{key: source_of(values.get(column)) for key, column in columns.items()})
 
 
-__all__ = ["Pair", "PairRows", "PairStream", "find_columns", "open_pairs", "validation_rows"]
+__all__ = ["Pair", "PairRows", "PairStream", "find_columns", "open_pairs", "validation_count"]

@@ -39,6 +39,46 @@ def test_rows_are_held_out_by_the_seed(table):
     assert train[0]["row"] == int(train.keep[0])
 
 
+def questions_about(clip, **more):
+    return {"question": "What?", "answer": "This.", "video": clip, **more}
+
+
+@pytest.mark.parametrize("form", ["columns", "messages", "named"])
+def test_held_out_questions_are_about_clips_of_no_training_row(tmp_path, form):
+    path = tmp_path / "rows.jsonl"
+    made = [questions_about(f"clips/{number // 3}.mp4", id=number) for number in range(60)]
+    if form == "messages":
+        made = [
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [{"type": "video", "video": row["video"]}, {"type": "text", "text": "?"}],
+                    },
+                    {"role": "assistant", "content": [{"type": "text", "text": "This."}]},
+                ],
+                "id": row["id"],
+            }
+            for row in made
+        ]
+    if form == "named":
+        made = [{"caption": "This.", "file": row["video"], "id": row["id"]} for row in made]
+    path.write_text("".join(json.dumps(row) + "\n" for row in made))
+    named = RowForm(None, "caption", video="file") if form == "named" else RowForm()
+    for seed in range(4):
+        train, held_out = open_rows(RowSource(str(path), form=named), seed)
+        again = open_rows(RowSource(str(path), form=named), seed)[1]
+        assert (len(train), len(held_out)) == (54, 6)
+        assert held_out.keep.tolist() == again.keep.tolist()
+        assert not {row // 3 for row in train.keep.tolist()} & {row // 3 for row in held_out.keep.tolist()}
+
+
+def test_the_rows_that_are_held_out_of_synthetic_questions_stay_the_same():
+    train, held_out = open_rows(RowSource("synthetic", eval_rows=200), seed=3)
+    assert (len(train), len(held_out)) == (6000, 200)
+    assert held_out.keep.tolist() == list(range(200))
+
+
 def test_a_stream_holds_out_its_first_rows(table):
     train, held_out = open_rows(RowSource(str(table), eval_rows=5, streaming=True), seed=0)
     assert answers(held_out) == [f"{number}." for number in range(5)]

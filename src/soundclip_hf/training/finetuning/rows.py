@@ -11,8 +11,9 @@ from torch.utils.data import Dataset, IterableDataset
 from ...data.media_columns import undecoded
 from ...data.synthetic import FIRST_TRAINING, FIRST_VALIDATION, RATE, scene
 from ...data.synthetic.questions import hearing_questions
-from ..dataset_splits import open_split
 from ..settings_parser import ArgumentsError
+from ..splits.dataset_splits import open_split
+from ..splits.held_out import held_out_rows, media_of_rows
 from .conversations import MEDIA_COLUMNS, RowError, read_conversation
 
 SYNTHETIC = "synthetic"
@@ -70,8 +71,9 @@ class RowSource:
     Attributes:
         dataset: A `datasets` repository or folder, a file (.json, .jsonl, .parquet, .csv), a folder of `save_to_disk`,
             or "synthetic": questions about the scenes of `data.synthetic`.
-        train_split, eval_split: None holds out `eval_rows` of the training rows.
-        eval_rows: How many are held out, or used at most of `eval_split`.
+        train_split, eval_split: None holds out about `eval_rows` of the training rows, with media that no training row
+            has; of a stream, whose media are not known before it is read, the first `eval_rows`.
+        eval_rows: How many are held out, at most a tenth of the rows, or used at most of `eval_split`.
         form: Of the rows.
     """
 
@@ -183,7 +185,8 @@ class SyntheticRows:
 
 def open_rows(source: RowSource, seed: int) -> tuple[Rows | RowStream, Rows | RowStream]:
     """
-    The training and the held-out rows.
+    The training and the held-out rows. Without `eval_split`, rows that share a sound, picture or clip go to one side
+    together, see [`held_out_rows`].
 
     Args:
         seed: Draws the rows that are held out of the training rows.
@@ -205,9 +208,7 @@ def open_rows(source: RowSource, seed: int) -> tuple[Rows | RowStream, Rows | Ro
     if len(train) < 2:
         raise ArgumentsError(f"dataset {source.dataset}: has {len(train)} row(s), and one of them is held out: give 2")
     count = min(source.eval_rows, max(1, len(train) // 10))
-    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
-    marked = torch.zeros(len(train), dtype=torch.bool)
-    marked[order[:count]] = True
+    marked = held_out_rows(_media(train, source.form), count, seed, dataset=source.dataset)
     return train.part(~marked), train.part(marked)
 
 
@@ -244,6 +245,18 @@ def check_rows(rows: Rows | RowStream, name: str, most: int = 64) -> None:
     if 2 * len(faults) > checked:
         others = f" ({len(faults)} of the first {checked} rows are no conversations)" if len(faults) > 1 else ""
         raise ArgumentsError(f"dataset {name}: {faults[0]}{others}")
+
+
+def _media(rows: Rows, form: RowForm) -> list[list[str]]:
+    names = rows.rows.column_names  # type: ignore[attr-defined]
+    columns = [
+        name
+        for kind, usual in MEDIA_COLUMNS.items()
+        for name in ((getattr(form, kind),) if getattr(form, kind) is not None else usual)
+        if name in names
+    ]
+    messages = [name for name in ("messages", "prompt") if name in names and form.answer_column is None]
+    return media_of_rows(rows.rows, columns, messages)
 
 
 def _split(source: RowSource, split: str) -> Rows | RowStream:

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from ..extras import require
-from ..files import expand_user
-from .settings_parser import ArgumentsError
+from ...extras import require
+from ...files import expand_user
+from ..settings_parser import ArgumentsError
 
 # Suffix of a single file -> the loader of `datasets`.
 _FILES = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}

@@ -3,8 +3,8 @@
 import datasets
 import pytest
 
-from soundclip_hf.training.dataset_splits import open_split
 from soundclip_hf.training.settings_parser import ArgumentsError
+from soundclip_hf.training.splits.dataset_splits import open_split
 
 ROWS = [{"question": "What?", "answer": str(number)} for number in range(3)]
 

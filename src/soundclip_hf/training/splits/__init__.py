@@ -1,0 +1,1 @@
+"""How the rows of a data set are opened, and which of them are held out."""
