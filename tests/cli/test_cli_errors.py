@@ -57,6 +57,16 @@ def test_one_line_and_an_exit_code(describe, files, whisper, arguments, code, wo
         assert word in outcome.error
 
 
+def test_files_that_cannot_be_media_need_no_model(describe, files):
+    """There is no such model, and it is not missed."""
+    outcome = describe(files / "piktur.png", files / "tone.wav", files / "empty.mp4", "--model", "./none", "--json")
+    assert outcome.code == 1
+    missing = f"{files}/piktur.png: no such file; did you mean {files}/picture.png?"
+    empty = f"{files}/empty.mp4: is empty (0 bytes); fetch or write it again"
+    assert outcome.stderr == f"error: {missing}\nerror: {empty}\n"
+    assert [row["error"] for row in outcome.rows] == [missing, empty]
+
+
 def test_debug_shows_the_traceback(describe, files):
     for arguments in (["--model", "./none"], [files / "none.mp4"], ["--top-k", 65]):
         outcome = describe(*arguments, "--debug")
@@ -116,7 +126,11 @@ DAMAGED = [
     ("convert whisper {}/junk.safetensors {}/out", 1, "junk.safetensors cannot be read as a file of weights alone"),
     ("convert whisper {}/folder.safetensors {}/out", 1, "folder.safetensors: is a folder"),
     ("search {}/index {}/clips/a.mp4", 1, "index/000000.safetensors"),
-    ("embed {}/clips/a.mp4 -o {}/file/x.safetensors", 1, "--out {}/file/x.safetensors: Not a directory"),
+    (
+        "embed {}/clips/a.mp4 -o {}/file/x.safetensors",
+        1,
+        "/file is a file and can hold no files",
+    ),
     ("embed {}/clips/a.mp4 -o {}/junk.safetensors", 1, "junk.safetensors: exists"),
 ]
 

@@ -87,6 +87,27 @@ def test_other_settings_are_not_mixed_in(describe, manifest, tmp_path):
     assert out.read_bytes().count(b"\n") == content.count(b"\n") - 1  # the failed line had been taken out for a retry
 
 
+def test_an_out_of_other_settings_is_told_before_a_model_is_loaded(describe, manifest, tmp_path):
+    out = tmp_path / "answers.jsonl"
+    out.write_text('{"id": "a", "answer": "x", "seed": 0}\n')
+    outcome = describe("--manifest", manifest, "--out", out, "--seed", 1, "--model", "./none")
+    assert "'a' was answered with seed=0, now it is 1" in outcome.error
+
+
+def test_files_that_are_gone_need_no_model(describe, tmp_path):
+    """Answers that are there stay, also those about files that are gone."""
+    manifest, out = tmp_path / "clips.jsonl", tmp_path / "answers.jsonl"
+    manifest.write_text('{"id": "a", "video": "a.mp4"}\n{"id": "b", "video": "b.mp4"}\n')
+    out.write_text('{"id": "a", "answer": "x"}\n')
+    outcome = describe("--manifest", manifest, "--out", out, "--model", "./none", "--json")
+    assert outcome.code == 1
+    assert outcome.error == f"error: {tmp_path}/b.mp4: no such file; pass a media file"
+    assert outcome.rows == [{"out": str(out), "answered": 0, "skipped": 1, "failed": 1}]
+    answered, failed = rows_of(out)
+    assert answered == {"id": "a", "answer": "x"}
+    assert failed["error"] == f"{tmp_path}/b.mp4: no such file; pass a media file"
+
+
 def test_out_must_be_a_file_of_answers(describe, manifest, tmp_path):
     assert describe("--manifest", manifest, "--out", manifest).code == 2
     for content in ('{"id": "a", "video": "a.mp4"}\n', "words\n", "[]\n"):
@@ -96,7 +117,7 @@ def test_out_must_be_a_file_of_answers(describe, manifest, tmp_path):
         assert outcome.code == 1
         assert "line 1 is no answer" in outcome.error
         assert other.read_text() == content
-    assert "Is a directory" in describe("--manifest", manifest, "--out", tmp_path).error
+    assert "is a folder; name a file" in describe("--manifest", manifest, "--out", tmp_path).error
 
 
 def test_two_runs_do_not_share_a_file(tmp_path):

@@ -19,7 +19,7 @@ from .limits import (
 from .opening import FORMAT_WHITELIST, PROTOCOL_WHITELIST, bound_decoder, check_decoder, choose_streams, open_media
 from .pictures import load_picture, load_pictures
 from .sounds import load_sound
-from .sources import local_videos
+from .sources import check_source, local_videos
 from .urls import typed_by_user, without_password
 from .waveforms import resample, split_windows, to_mono
 
@@ -38,6 +38,7 @@ __all__ = [
     "about",
     "bound_decoder",
     "check_decoder",
+    "check_source",
     "choose_streams",
     "load_picture",
     "load_pictures",

@@ -34,28 +34,58 @@ def resolve(
     else:
         text = str(source)
         name = shown(without_password(text))
-        scheme = text.partition("://")[0].lower() if "://" in text and isinstance(source, str) else "file"
-        if scheme in ("http", "https"):
+        if isinstance(source, str) and _scheme(text) in ("http", "https"):
             media = fetch(text)
-        elif scheme == "file":
-            try:
-                path = Path(_of_file_url(text) if text[:7].lower() == "file://" else text).expanduser()
-            except RuntimeError as error:
-                raise MediaError(f"{name}: there is no such user here; write the whole path") from error
-            try:
-                status = path.stat()
-            except (OSError, ValueError) as error:
-                missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
-                reason = "no such file" if missing else f"cannot be read ({getattr(error, 'strerror', error)})"
-                raise MediaError(f"{name}: {reason}; pass {wanted}") from error
-            if stat.S_ISREG(status.st_mode) and status.st_size:
-                return str(path), name
-            media = b"" if stat.S_ISREG(status.st_mode) else _read_special(path, status.st_mode, name, wanted)
         else:
-            raise MediaError(f"{name}: {shown(scheme)}:// is not supported; pass a file, an http(s) URL or bytes")
+            path, status = _local(source, name, wanted)
+            if stat.S_ISREG(status.st_mode):
+                return str(path), name
+            media = _read_pipe(path, name, wanted)
     if not media:
         raise MediaError(f"{name}: is empty (0 bytes); fetch or write it again")
     return media, name
+
+
+def check_source(source: str, wanted: str = "a media file") -> None:
+    """
+    Check that a path can be a media file, before the work that it is for. Nothing is read or fetched.
+
+    Raises:
+        MediaError: As of `resolve`, for all that can be told so; its cause is the `OSError`, if there was one.
+    """
+    if _scheme(source) in ("http", "https"):
+        return
+    _local(source, shown(without_password(source)), wanted)
+
+
+def _scheme(source: str) -> str:
+    return source.partition("://")[0].lower() if "://" in source else "file"
+
+
+def _local(source: str | Path, name: str, wanted: str) -> tuple[Path, os.stat_result]:
+    """A path that is a file with something in it, or a pipe; anything else raises."""
+    scheme = _scheme(source) if isinstance(source, str) else "file"
+    if scheme != "file":
+        raise MediaError(f"{name}: {shown(scheme)}:// is not supported; pass a file, an http(s) URL or bytes")
+    try:
+        path = Path(_of_file_url(source) if isinstance(source, str) else source).expanduser()
+    except RuntimeError as error:
+        raise MediaError(f"{name}: there is no such user here; write the whole path") from error
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
+        reason = "no such file" if missing else f"cannot be read ({getattr(error, 'strerror', error)})"
+        raise MediaError(f"{name}: {reason}; pass {wanted}") from error
+    mode = status.st_mode
+    if stat.S_ISDIR(mode):
+        raise MediaError(f"{name}: is a folder; pass {wanted}")
+    if stat.S_ISREG(mode):
+        if not status.st_size:
+            raise MediaError(f"{name}: is empty (0 bytes); fetch or write it again")
+    elif not stat.S_ISFIFO(mode) and not stat.S_ISSOCK(mode):
+        raise MediaError(f"{name}: is a device, not a file or a pipe; pass {wanted}")
+    return path, status
 
 
 def local_videos(source: Any, folder: str | Path) -> Any:
@@ -79,17 +109,15 @@ def local_videos(source: Any, folder: str | Path) -> Any:
     return str(path)
 
 
-def _of_file_url(url: str) -> str:
-    return urllib.parse.unquote(url[7:].removeprefix("localhost"))
+def _of_file_url(source: str) -> str:
+    """The path of a file URL; a path as it is."""
+    if source[:7].lower() != "file://":
+        return source
+    return urllib.parse.unquote(source[7:].removeprefix("localhost"))
 
 
-def _read_special(path: Path, mode: int, name: str, wanted: str) -> bytes:
-    """The content of a pipe, which can be read only once and has no size; other things that are no files raise."""
-    if stat.S_ISDIR(mode):
-        raise MediaError(f"{name}: is a folder; pass {wanted}")
-    # The caller has dealt with a regular file on the standard input.
-    if not stat.S_ISFIFO(mode) and not stat.S_ISSOCK(mode):
-        raise MediaError(f"{name}: is a device, not a file or a pipe; pass {wanted}")
+def _read_pipe(path: Path, name: str, wanted: str) -> bytes:
+    """The content of a pipe, which can be read only once and has no size."""
     most, content = limits.MAX_FETCHED_BYTES, bytearray()
     try:
         with open(path, "rb") as pipe:

@@ -121,6 +121,18 @@ def read_block(path: Path) -> Block:
         raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
 
 
+def settings_in(folder: Path) -> dict[str, Any] | None:
+    """
+    The settings of the store in a folder; None if there is none.
+
+    Raises:
+        OSError: If a file cannot be opened.
+        ValueError: If a block is unreadable.
+    """
+    path = next((path for path in sorted(folder.glob("*.safetensors")) if path.stem.isdigit()), None)
+    return None if path is None else read_block(path).settings
+
+
 class EmbeddingStore:
     """
     A folder of blocks. Files are added in small blocks as they are embedded, and packed into larger ones at the end.
@@ -225,4 +237,4 @@ def other_settings(made: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | 
     return None
 
 
-__all__ = ["Block", "EmbeddingStore", "Entry", "join", "other_settings", "read_block", "write_block"]
+__all__ = ["Block", "EmbeddingStore", "Entry", "join", "other_settings", "read_block", "settings_in", "write_block"]

@@ -72,9 +72,10 @@ def test_normalised_frames_and_moments(soundclip, files, tmp_path, dual):
 def test_modalities(soundclip, files, tmp_path):
     shapes = {}
     for modality in ("auto", "audio", "image", "both"):
-        done = soundclip("embed", files / "a.mp4", "-o", tmp_path / modality, "--modality", modality)
+        done = soundclip("embed", files / "a.mp4", "-o", tmp_path / f"{modality}.safetensors", "--modality", modality)
         assert done.code == 0
-        shapes[modality] = tuple(len(load_file(tmp_path / modality)[kind]) for kind in ("audio", "image"))
+        found = load_file(tmp_path / f"{modality}.safetensors")
+        shapes[modality] = (len(found["audio"]), len(found["image"]))
     assert shapes == {"auto": (1, 1), "audio": (1, 0), "image": (0, 1), "both": (1, 1)}
     for modality, name, message in (
         ("audio", "picture.png", "is a picture; --modality audio needs a sound or a clip"),
@@ -83,10 +84,10 @@ def test_modalities(soundclip, files, tmp_path):
         ("both", "silent.mp4", "has no audio stream"),
         ("audio", "silent.mp4", "has no audio stream"),
     ):
-        done = soundclip("embed", files / name, "-o", tmp_path / "x", "--modality", modality)
+        done = soundclip("embed", files / name, "-o", tmp_path / "x.safetensors", "--modality", modality)
         assert done.code == 1
         assert message in done.error
-        assert not (tmp_path / "x").exists()
+        assert not (tmp_path / "x.safetensors").exists()
 
 
 def test_a_failing_file_costs_the_others_nothing(soundclip, files, tmp_path):
@@ -108,9 +109,14 @@ def test_a_failing_file_costs_the_others_nothing(soundclip, files, tmp_path):
 def test_what_has_not_changed_is_not_done_again(soundclip, files, tmp_path, reads):
     for name in ("a.mp4", "tone.wav", "picture.png"):
         shutil.copy2(files / name, tmp_path / name)
-    command = ["embed", *(tmp_path / name for name in ("a.mp4", "tone.wav", "picture.png")), "-o", tmp_path / "out"]
+    command = [
+        "embed",
+        *(tmp_path / name for name in ("a.mp4", "tone.wav", "picture.png")),
+        "-o",
+        tmp_path / "out.safetensors",
+    ]
     assert soundclip(*command).code == 0
-    first = read_block(tmp_path / "out")
+    first = read_block(tmp_path / "out.safetensors")
     reads.clear()
     (tmp_path / "tone.wav").touch()  # another time, the same content
     assert "(3 unchanged)" in soundclip(*command).stderr
@@ -119,7 +125,7 @@ def test_what_has_not_changed_is_not_done_again(soundclip, files, tmp_path, read
     done = soundclip(*command, files / "b.mp4")
     assert "(2 unchanged)" in done.stderr
     assert sorted(reads) == sorted([str(tmp_path / "tone.wav"), str(files / "b.mp4")])
-    again = read_block(tmp_path / "out")
+    again = read_block(tmp_path / "out.safetensors")
     assert [entry.source for entry in again.entries] == [
         *(entry.source for entry in first.entries),
         str(files / "b.mp4"),
@@ -160,7 +166,7 @@ app({["embed", *sources, "-o", str(out), "--batch-size", "1"]!r})
 
 
 def test_other_settings_are_refused(soundclip, files, whisper, tmp_path):
-    out = tmp_path / "out"
+    out = tmp_path / "out.safetensors"
     assert soundclip("embed", files / "a.mp4", "-o", out).code == 0
     done = soundclip("embed", files / "a.mp4", "-o", out, "--frame", "first")
     assert done.code == 1
@@ -171,30 +177,45 @@ def test_other_settings_are_refused(soundclip, files, whisper, tmp_path):
 
 
 def test_an_encoder_of_its_own(soundclip, files, whisper, tmp_path):
-    done = soundclip("embed", files / "tone.wav", files / "picture.png", "-o", tmp_path / "out", "--encoder", whisper)
+    done = soundclip(
+        "embed", files / "tone.wav", files / "picture.png", "-o", tmp_path / "out.safetensors", "--encoder", whisper
+    )
     assert done.code == 0
     assert "--alignment raw" in done.stderr
-    vectors = load_file(tmp_path / "out")
+    vectors = load_file(tmp_path / "out.safetensors")
     assert vectors["audio"].shape == vectors["image"].shape == (1, 128)  # 160 wide, cut to the tower's width
+
+
+def test_files_that_cannot_be_media_need_no_model(soundclip, files, tmp_path):
+    out = tmp_path / "e.safetensors"
+    done = soundclip("embed", files / "piktur.png", files / "empty.mp4", "-o", out, "--model", "/nowhere", "--json")
+    assert done.code == 1
+    missing = f"{files}/piktur.png: no such file; did you mean {files}/picture.png?"
+    empty = f"{files}/empty.mp4: is empty (0 bytes); fetch or write it again"
+    assert done.stderr == f"error: {missing}\nerror: {empty}\n"
+    assert [row["error"] for row in done.rows] == [missing, empty]
+    assert not list(tmp_path.iterdir())
 
 
 def test_bad_command_lines(soundclip, files, tmp_path):
     clip = files / "a.mp4"
-    (tmp_path / "text").write_text("x")
-    save_file({"x": torch.zeros(1)}, tmp_path / "other")
+    (tmp_path / "text.safetensors").write_text("x")
+    save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
     assert soundclip("embed", clip).code == 2
-    assert soundclip("embed", "-o", tmp_path / "x").code == 2
-    assert soundclip("embed", clip, "-o", tmp_path / "x", "--modality", "smell").code == 2
+    assert soundclip("embed", "-o", tmp_path / "x.safetensors").code == 2
+    assert soundclip("embed", clip, "-o", tmp_path / "x.safetensors", "--modality", "smell").code == 2
     for arguments, code, message in (
-        (["-o", tmp_path / "x", "--frame", "late"], 2, "--frame late"),
-        (["-o", tmp_path / "x", "--device", "abacus"], 2, "--device abacus"),
-        (["-o", tmp_path / "x", "--model", "/nowhere"], 1, "no such folder"),
-        (["-o", tmp_path], 1, "is a folder; choose a file"),
-        (["-o", tmp_path / "text"], 1, "exists, and is no file of this command"),
-        (["-o", tmp_path / "other"], 1, "exists, and is no file of this command"),
-        (["-o", tmp_path / "text" / "x"], 1, "Not a directory"),
+        (["-o", tmp_path / "x.safetensors", "--frame", "late"], 2, "--frame late"),
+        (["-o", tmp_path / "x.safetensors", "--device", "abacus"], 2, "--device abacus"),
+        (["-o", tmp_path / "x.safetensors", "--model", "/nowhere"], 1, "no such folder"),
+        (["-o", tmp_path], 2, "is a folder; name a file"),
+        (["-o", tmp_path / "e.txt"], 2, "vectors are written to a .safetensors file; give a name with this ending"),
+        (["-o", tmp_path / "text.safetensors"], 1, "exists, and is no file of this command"),
+        (["-o", tmp_path / "other.safetensors"], 1, "exists, and is no file of this command"),
+        (["-o", tmp_path / "text.safetensors" / "x.safetensors"], 1, "is a file and can hold no files"),
     ):
         done = soundclip("embed", clip, *arguments)
         assert done.code == code, arguments
         assert message in done.error
-    assert (tmp_path / "text").read_text() == "x"
+    assert (tmp_path / "text.safetensors").read_text() == "x"
+    assert not (tmp_path / "e.txt").exists()

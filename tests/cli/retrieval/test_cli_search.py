@@ -171,7 +171,7 @@ def test_bad_command_lines(soundclip, index, files, tmp_path, whisper):
         (["search", tmp_path / "empty", tone], 1, "is empty, or no index"),
         (["index", tmp_path / "nothing", "-o", tmp_path / "idx"], 1, "no such folder"),
         (["index", tmp_path / "empty", "-o", tmp_path / "idx"], 1, "holds no media files"),
-        (["index", index.parent, "-o", tmp_path / "file"], 1, "is a file; choose a folder"),
+        (["index", index.parent, "-o", tmp_path / "file"], 2, "is a file; name a folder"),
         (["index", index.parent, "-o", index, "--frames", 2], 1, "was made with frames=1, now it is 2"),
     ):
         done = soundclip(*arguments)
@@ -179,6 +179,29 @@ def test_bad_command_lines(soundclip, index, files, tmp_path, whisper):
         assert message in done.error
     assert soundclip("search", index, tone, "-k", 0).code == 2
     assert soundclip("index", index.parent).code == 2
+
+
+def test_an_index_does_not_go_into_a_folder_of_something_else(soundclip, folder, tmp_path):
+    other = tmp_path / "adapter"
+    other.mkdir()
+    (other / "model.safetensors").write_text("weights")
+    done = soundclip("index", folder, "-o", other)
+    assert done.code == 1
+    assert done.error == f"error: --out {other}: holds model.safetensors and no index; choose a new or an empty folder"
+    assert [path.name for path in other.iterdir()] == ["model.safetensors"]
+
+
+def test_what_is_wrong_is_said_before_a_model_is_loaded(soundclip, index, files):
+    """There is no such model, and it is not missed."""
+    for arguments, message in (
+        (["search", index, files / "tome.wav"], f"{files}/tome.wav: no such file; did you mean {files}/tone.wav?"),
+        (["search", index, files / "tune.mp4"], f"{files}/tune.mp4: no such file; pass a media file"),
+        (["search", index, files], f"{files}: is a folder; pass a media file"),
+        (["index", index.parent, "-o", index, "--frames", 2], f"--out {index}: was made with frames=1, now it is 2"),
+    ):
+        done = soundclip(*arguments, "--model", "/nowhere")
+        assert done.code == 1
+        assert message in done.error
 
 
 def test_another_model_under_the_same_name(soundclip, files, tmp_path):

@@ -1,7 +1,7 @@
 """`soundclip describe`: ask a SoundLlava about clips, pictures and sounds."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,13 +80,23 @@ def describe(
         except ValueError as error:
             raise UsageError(f"--question: {error}") from error
         moment = options.parse_frame(frame)
+        options.check_place(out)
         items = _items(sources or [], manifest, out)
+        as_rows = as_json or manifest is not None
+        if out is None:
+            items = _checked(items)
+            # Before torch is imported, and a model loaded, which takes minutes for a large one.
+            if all(item.error is not None for item in items):
+                for item in items if as_rows else ():
+                    result({"id": item.id, **item.media, "question": item.question or question, "error": item.error})
+                raise typer.Exit(FAILED)
 
         from ..loading import ModelChoice, load
-        from .answering import Asking, answer, planned_row
+        from .answer_file import AnswerFile
+        from .answering import Asking, answer, given_row, planned_row
 
         how = alignment and alignment.value
-        loaded = load(ModelChoice(model, revision, encoder, how, device, dtype, seed))
+        choice = ModelChoice(model, revision, encoder, how, device, dtype, seed)
         asking = Asking(
             question=question,
             top_k=top_k,
@@ -97,20 +107,30 @@ def describe(
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             seed=seed,
-        ).settled(loaded)
-        if out is None:
-            rows = answer(items, asking, loaded, batch_size)
-            failed = _print_all(rows, len(items), as_json or manifest is not None)
+        )
+        answers = AnswerFile(out) if out is not None and out.exists() else None
+        if answers is not None:
+            answers.check(given_row(item, asking, choice.shown_name, encoder) for item in items)
+        left = [item for item in items if answers is None or item.id not in answers.answered]
+        left = left if out is None else _checked(left)
+        rows: Iterable[dict[str, Any]]
+        if left and all(item.error is not None for item in left):
+            rows = ({**given_row(one, asking, choice.shown_name, encoder), "error": one.error} for one in left)
         else:
-            from .answer_file import AnswerFile
-
-            answers = AnswerFile(out)
-            answers.check(planned_row(item, asking, loaded) for item in items)
-            left = [item for item in items if item.id not in answers.answered]
+            loaded = load(choice)
+            asking = asking.settled(loaded)
+            if answers is not None:
+                answers.check(planned_row(item, asking, loaded) for item in items)
+            rows = answer(left, asking, loaded, batch_size)
+        told = {item.id for item in left if item.error is not None}
+        if out is None:
+            failed = _print_all(rows, len(items), as_rows, told)
+        else:
+            answers = answers or AnswerFile(out)
             failed = 0
-            for row in with_progress(answer(left, asking, loaded, batch_size), len(left), "describing"):
+            for row in with_progress(rows, len(left), "describing"):
                 answers.append(row)
-                failed += _failed(row)
+                failed += _failed(row, told)
             answers.close()
             counts = {"answered": len(left) - failed, "skipped": len(items) - len(left), "failed": failed}
             note(f"{out}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
@@ -132,11 +152,22 @@ def _items(sources: Sequence[str], manifest: Path | None, out: Path | None) -> "
     return read_manifest(manifest)
 
 
-def _print_all(rows: Iterable[dict[str, Any]], count: int, as_json: bool) -> int:
-    """Print rows as they come; returns how many failed."""
+def _checked(items: "Iterable[Item]") -> "list[Item]":
+    """The items, those with files that cannot be media with an error, which is printed."""
+    from .items import checked
+
+    found = [checked(item) for item in items]
+    for item in found:
+        if item.error is not None:
+            note(f"error: {item.error}")
+    return found
+
+
+def _print_all(rows: Iterable[dict[str, Any]], count: int, as_json: bool, told: Container[str]) -> int:
+    """Print rows as they come; returns how many failed. The errors of items in `told` were printed before."""
     failed = 0
     for row in rows if sys.stdout.isatty() else with_progress(rows, count, "describing"):
-        failed += _failed(row)
+        failed += _failed(row, told)
         if as_json:
             result(row)
         elif "answer" in row:
@@ -145,8 +176,8 @@ def _print_all(rows: Iterable[dict[str, Any]], count: int, as_json: bool) -> int
     return failed
 
 
-def _failed(row: dict[str, Any]) -> bool:
-    if row.get("error") is not None:
+def _failed(row: dict[str, Any], told: Container[str]) -> bool:
+    if row.get("error") is not None and row["id"] not in told:
         note(f"error: {row['error']}")
     return row.get("error") is not None
 

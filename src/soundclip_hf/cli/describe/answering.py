@@ -76,6 +76,17 @@ class Asking:
 
 def planned_row(item: Item, asking: Asking, loaded: AnsweringModel) -> dict[str, Any]:
     """The part of a row that is known before its answer: the item and the settings. `asking` is settled."""
+    model = {"encoder": loaded.encoder, "model": loaded.name, "revision": loaded.revision}
+    return _row(item, asking) | model
+
+
+def given_row(item: Item, asking: Asking, model: str, encoder: str | None) -> dict[str, Any]:
+    """As [`planned_row`], before the model is loaded: without the settings that it decides."""
+    given = _row(item, asking) | {"encoder": encoder, "model": model}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _row(item: Item, asking: Asking) -> dict[str, Any]:
     return {
         "id": item.id,
         **item.media,
@@ -84,9 +95,9 @@ def planned_row(item: Item, asking: Asking, loaded: AnsweringModel) -> dict[str,
         "mode": asking.patches,
         "alignment": asking.alignment,
         "alpha": asking.alpha,
-        "encoder": loaded.encoder,
-        "model": loaded.name,
-        "revision": loaded.revision,
+        "encoder": None,
+        "model": None,
+        "revision": None,
         "frame": asking.frame,
         "seed": asking.seed,
         "temperature": asking.temperature,
@@ -144,4 +155,4 @@ def _media_fields(one: Opened) -> dict[str, Any]:
     return {"frame_time": frame_time, "sound_seconds": seconds}
 
 
-__all__ = ["Asking", "answer", "planned_row"]
+__all__ = ["Asking", "answer", "given_row", "planned_row"]

@@ -3,15 +3,16 @@
 import reprlib
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...bundled import CLIP
 from ...files import expand_user
-from ...media import shown, without_password
+from ...media import MediaError, shown, without_password
 from ...media_kinds import kind_of
 from ...text_tables import json_lines, json_value
-from ..output import CliError, UsageError, note
+from ..output import CliError, UsageError, about, log, note
+from ..sources import check_source
 
 MEDIA_KEYS = ("video", "image", "audio")
 
@@ -103,6 +104,18 @@ def items_of_arguments(sources: Sequence[str]) -> list[Item]:
     return items
 
 
+def checked(item: Item) -> Item:
+    """The item, with its `error` if one of its files cannot be media: it is missing, empty, a folder or a device."""
+    for key, source in item.media.items() if item.error is None else ():
+        located = item.locate(getattr(item, key))
+        try:
+            check_source(located)
+        except MediaError as error:
+            log.debug("%s", located, exc_info=True)
+            return replace(item, error=about(shown(source), error))
+    return item
+
+
 def read_manifest(path: Path) -> list[Item]:
     """
     Read JSON lines such as `{"id": "a", "video": "a.mp4", "question": "…"}`.
@@ -165,4 +178,4 @@ def _manifest_item(line: str, folder: Path) -> Item:
     )
 
 
-__all__ = ["Item", "bundled_item", "items_of_arguments", "read_manifest"]
+__all__ = ["Item", "bundled_item", "checked", "items_of_arguments", "read_manifest"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import options
-from ..output import FAILED, CliError, in_options, note, reporting, result, with_progress
+from ..output import FAILED, CliError, UsageError, in_options, log, note, reporting, result, with_progress
 
 if TYPE_CHECKING:
     from ...retrieval.embedding_store import Block, EmbeddingStore
@@ -50,8 +50,17 @@ def embed(
     """
     with reporting(debug):
         options.check_out(out)
+        options.check_place(out)
+        if out.suffix.lower() != ".safetensors":
+            raise UsageError(f"--out {out}: vectors are written to a .safetensors file; give a name with this ending")
         moment = options.parse_frame(frame)
         names = list(dict.fromkeys(files))
+        # Before torch is imported and a model loaded.
+        errors = _missing(names)
+        if len(errors) == len(names):
+            for name, text in errors.items() if as_json else ():
+                result({"source": name, "error": text})
+            raise typer.Exit(FAILED)
 
         from ...files import name_beside, remove_leftovers
         from ...media import without_password
@@ -61,10 +70,12 @@ def embed(
         from ..dual_encoder import load_dual
         from ..loading import ModelChoice
 
+        how = Reading(modality.value, moment, frames)
         made = _made_before(out)
+        check_same(made.settings if made else None, {**how.settings, "normalized": normalize}, out)
+        sources = [Source(without_password(name), name) for name in names]
         way = alignment and alignment.value
         dual = load_dual(ModelChoice(model, revision, encoder, way, device, dtype))
-        how = Reading(modality.value, moment, frames)
         settings = {**dual.settings, **how.settings, "normalized": normalize}
         parts = name_beside(out, ".parts")
         remove_leftovers(out.parent)
@@ -76,9 +87,8 @@ def embed(
                     raise CliError(f"--out {out}: was made with {different}; give the same options, or another --out")
                 here = store.entries
                 store.add(made.select(e.source for e in made.entries if e.source not in here))
-            sources = [Source(without_password(name), name) for name in names]
-            left = [source for source in sources if not unchanged(source, store.entries.get(source.name))]
-            errors: dict[str, str] = {}
+            kept = [source for source in sources if source.name not in errors]
+            left = [source for source in kept if not unchanged(source, store.entries.get(source.name))]
             rows = store_all(embed_files(left, dual, how, batch_size, normalize), store, settings)
             with closing(rows):
                 for row in with_progress(rows, len(left), "embedding"):
@@ -92,8 +102,9 @@ def embed(
                 write_block(out, block)
                 if as_json:
                     _print(block)
-            for name, error in errors.items() if as_json else ():
-                result({"source": name, "error": error})
+            for source in sources if as_json else ():
+                if source.name in errors:
+                    result({"source": source.name, "error": errors[source.name]})
             # Before the lock is given back: another run may begin in the same folder then.
             shutil.rmtree(parts)
         finally:
@@ -101,7 +112,7 @@ def embed(
         if done:
             note(
                 f"{out}: {len(block.audio)} sounds, {len(block.image)} pictures of {len(done)} files "
-                f"({len(names) - len(left)} unchanged), {len(errors)} failed"
+                f"({len(kept) - len(left)} unchanged), {len(errors)} failed"
             )
         if errors:
             raise typer.Exit(FAILED)
@@ -130,11 +141,42 @@ def open_store(folder: Path, settings: dict[str, Any], out: Path) -> "EmbeddingS
     return store
 
 
+def check_same(made: dict[str, Any] | None, wanted: dict[str, Any], out: Path) -> None:
+    """
+    Check settings that need no model, before one is loaded.
+
+    Args:
+        made: All settings of what is there; None if there is nothing.
+
+    Raises:
+        CliError: If one of `wanted` differs.
+    """
+    from ...retrieval.embedding_store import other_settings
+
+    different = other_settings({key: made.get(key) for key in wanted}, wanted) if made else None
+    if different:
+        raise CliError(f"--out {out}: was made with {different}; give the same options, or another --out")
+
+
+def _missing(names: list[str]) -> dict[str, str]:
+    """Print the errors of those that cannot be media files; returns them by name."""
+    from ...media import MediaError, without_password
+    from ..sources import check_source
+
+    errors: dict[str, str] = {}
+    for name in names:
+        try:
+            check_source(name)
+        except MediaError as error:
+            log.debug("%s", name, exc_info=True)
+            errors[without_password(name)] = str(error)
+            note(f"error: {error}")
+    return errors
+
+
 def _made_before(out: Path) -> "Block | None":
     from ...retrieval.embedding_store import read_block
 
-    if out.is_dir():
-        raise CliError(f"--out {out}: is a folder; choose a file")
     if not out.exists():
         return None
     try:
@@ -156,4 +198,4 @@ def _print(block: "Block") -> None:
         )
 
 
-__all__ = ["embed", "open_store"]
+__all__ = ["check_same", "embed", "open_store"]

@@ -8,7 +8,7 @@ import typer
 
 from .. import options
 from ..output import FAILED, CliError, in_options, note, reporting, result, with_progress
-from .embed import open_store
+from .embed import check_same, open_store
 
 
 def index(
@@ -46,16 +46,19 @@ def index(
         moment = options.parse_frame(frame)
         if not folder.is_dir():
             raise CliError(f"{folder}: {'is not a folder' if folder.exists() else 'no such folder'}; pass a folder")
-        if out.exists() and not out.is_dir():
-            raise CliError(f"--out {out}: is a file; choose a folder")
+        options.check_place(out, folder=True)
+        _check_free(out)
 
         from ...media_kinds import CLIPS, PICTURES, SOUNDS, media_files
         from ...retrieval.embedding import embed_files, store_all
+        from ...retrieval.embedding_store import settings_in
         from ...retrieval.reading import Reading, Source, unchanged
         from ..dual_encoder import load_dual
         from ..loading import ModelChoice
 
         how = Reading(modality.value, moment, frames)
+        place = {"normalized": True, "folder": str(folder.resolve())}
+        check_same(settings_in(out), {**how.settings, **place}, out)
         found = media_files(folder, SOUNDS | PICTURES | CLIPS, leave_out=out)
         named = [Source(path.relative_to(folder).as_posix(), str(path)) for path in found.paths]
         sources = [source for source in named if how.wants(source.kind)]
@@ -70,7 +73,7 @@ def index(
             raise CliError(f"{folder}: holds no media files for --modality {modality.value}; pass another folder")
         way = alignment and alignment.value
         dual = load_dual(ModelChoice(model, revision, encoder, way, device, dtype))
-        settings = {**dual.settings, **how.settings, "normalized": True, "folder": str(folder.resolve())}
+        settings = {**dual.settings, **how.settings, **place}
         store = open_store(out, settings, out)
         try:
             before = store.entries
@@ -105,6 +108,18 @@ def index(
             result({"index": str(out), **counts})
         if failed or found.unnamed:
             raise typer.Exit(FAILED)
+
+
+def _check_free(out: Path) -> None:
+    """
+    Check that a folder has an index in it, or nothing.
+
+    Raises:
+        CliError: If it holds something else.
+    """
+    names = sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) if out.is_dir() else []
+    if names and not any(name.endswith(".safetensors") and Path(name).stem.isdigit() for name in names):
+        raise CliError(f"--out {out}: holds {names[0]} and no index; choose a new or an empty folder")
 
 
 __all__ = ["index"]

@@ -49,10 +49,12 @@ def search(
     """
     with reporting(debug):
         from ...media_kinds import kind_of
+        from ..sources import check_source
 
         kind = kind_of(query)
         if by is not None and kind not in ("video", by.value):
             raise UsageError(f"--by {by.value}: {query} is a {'sound' if kind == 'audio' else 'picture'}")
+        check_source(query)
         asked: Kind = "image" if (by.value if by else kind) == "image" else "audio"
         wanted: Kind = "audio" if asked == "image" else "image"
         what = "frames" if wanted == "image" else "sounds"
