@@ -149,9 +149,15 @@ def test_rows_are_checked_before_anything_is_loaded(tmp_path, content, message):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("nothing/here", None, "dataset nothing/here"),
+        (
+            "nothing/here",
+            None,
+            "dataset nothing/here: there is no such file or folder here, and none was read from the Hub",
+        ),
         ("rows.txt", "", "is no .json"),
         ("rows.jsonl", '{"question": "Q", "answer": "A"}\n', "has 1 row"),
+        ("rows.jsonl", '{"question": "Q"}\n', "row 0: its columns are 'question': give"),
+        ("rows.csv", "question,answer\n", "holds no rows"),
         ("rows.json", "{", "dataset"),
     ],
 )
@@ -161,6 +167,15 @@ def test_data_sets_that_cannot_be_opened(tmp_path, monkeypatch, name, text, mess
         (tmp_path / name).write_text(text)
     with pytest.raises(ArgumentsError, match=message):
         open_rows(RowSource(name), seed=0)
+
+
+def test_a_stream_of_which_every_row_is_held_out(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    for row, message in (({"question": "Q"}, "row 0: its columns are"), (rows(1)[0], "no row is left to train on")):
+        path.write_text(json.dumps(row) + "\n")
+        train, _ = open_rows(RowSource(str(path), streaming=True), seed=0)
+        with pytest.raises(ArgumentsError, match=message):
+            check_rows(train, "rows")
 
 
 def test_captions_become_questions_with_answers():

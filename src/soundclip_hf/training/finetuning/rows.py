@@ -206,6 +206,7 @@ def open_rows(source: RowSource, seed: int) -> tuple[Rows | RowStream, Rows | Ro
     if isinstance(train, RowStream):
         return train.part(source.eval_rows), train.part(stop=source.eval_rows)
     if len(train) < 2:
+        check_rows(train, source.dataset)  # a column that is missing matters more than the number of rows
         raise ArgumentsError(f"dataset {source.dataset}: has {len(train)} row(s), and one of them is held out: give 2")
     count = min(source.eval_rows, max(1, len(train) // 10))
     marked = held_out_rows(_media(train, source.form), count, seed, dataset=source.dataset)
@@ -229,7 +230,8 @@ def check_rows(rows: Rows | RowStream, name: str, most: int = 64) -> None:
     whose captions are missing, are left out later.
 
     Raises:
-        ArgumentsError: If most of them cannot be trained on; the message names the first and says why.
+        ArgumentsError: If there are none, or most of them cannot be trained on; the message names the first and says
+            why.
     """
     faults: list[str] = []
     checked = 0
@@ -242,6 +244,14 @@ def check_rows(rows: Rows | RowStream, name: str, most: int = 64) -> None:
             read_conversation(row)
         except RowError as error:
             faults.append(f"row {row['row']}: {error}")
+    if not checked:
+        if isinstance(rows, RowStream) and rows.start:
+            check_rows(rows.part(stop=rows.start), name, most)
+            raise ArgumentsError(
+                f"dataset {name}: no row is left to train on: the first {rows.start} rows of a stream are held out; "
+                "give a smaller eval_rows, or an eval_split"
+            )
+        raise ArgumentsError(f"dataset {name}: has no rows")
     if 2 * len(faults) > checked:
         others = f" ({len(faults)} of the first {checked} rows are no conversations)" if len(faults) > 1 else ""
         raise ArgumentsError(f"dataset {name}: {faults[0]}{others}")
