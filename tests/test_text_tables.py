@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from soundclip_hf.data.other_sets import audiocaps, audioset, ave, vggsound
 from soundclip_hf.data.other_sets.manifest_files import read_manifest
 from soundclip_hf.data.stats.rating_sheet import read_ratings, write_sheet
-from soundclip_hf.text_tables import check_writable, csv_lines, csv_rows, json_lines, json_value
+from soundclip_hf.text_tables import check_question, check_writable, csv_lines, csv_rows, json_lines, json_value
 
 MARK = "\ufeff"
 ENDS = ("\n", "\r\n", "\r")
@@ -91,6 +91,20 @@ def test_check_writable_agrees_with_utf8(text):
             check_writable({"a": [text]})
     else:
         check_writable({"a": [text]})
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("", "is empty; write a question"),
+        (" \n\t\u3000", "is empty; write a question"),
+        ("Why\ud83d?", "half of a surro"),
+    ],
+)
+def test_a_question_that_cannot_be_asked(question, words):
+    with pytest.raises(ValueError, match=words):
+        check_question(question)
+    check_question("?")
 
 
 def test_a_whole_pair_is_a_character():

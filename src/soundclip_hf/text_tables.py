@@ -141,6 +141,16 @@ def check_writable(value: Any) -> None:
             raise ValueError(f"has half of a surrogate pair ({half!r}), which UTF-8 cannot write: {item[:40]!r}")
 
 
+def check_question(question: str) -> None:
+    """
+    Raises:
+        ValueError: If a question has nothing but space in it, or cannot be written, see [`check_writable`].
+    """
+    if not question.strip():
+        raise ValueError("is empty; write a question, such as: What makes the sound?")
+    check_writable(question)
+
+
 def writable(value: Any) -> Any:
     """A text or JSON value in which U+FFFD takes the place of each half of a surrogate pair."""
     if isinstance(value, str):
@@ -150,4 +160,14 @@ def writable(value: Any) -> Any:
     return [writable(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
 
-__all__ = ["check_writable", "csv_lines", "csv_rows", "json_lines", "json_text", "json_value", "open_table", "writable"]
+__all__ = [
+    "check_question",
+    "check_writable",
+    "csv_lines",
+    "csv_rows",
+    "json_lines",
+    "json_text",
+    "json_value",
+    "open_table",
+    "writable",
+]

@@ -67,6 +67,13 @@ def test_files_that_cannot_be_media_need_no_model(describe, files):
     assert [row["error"] for row in outcome.rows] == [missing, empty]
 
 
+@pytest.mark.parametrize("question", ["", "  "])
+def test_an_empty_question_is_not_asked(describe, files, question):
+    outcome = describe(files / "a.mp4", "-q", question)
+    assert (outcome.code, outcome.stdout) == (2, "")
+    assert outcome.error == "error: --question: is empty; write a question, such as: What makes the sound?"
+
+
 def test_debug_shows_the_traceback(describe, files):
     for arguments in (["--model", "./none"], [files / "none.mp4"], ["--top-k", 65]):
         outcome = describe(*arguments, "--debug")

@@ -133,6 +133,19 @@ def test_two_runs_do_not_share_a_file(tmp_path):
     assert AnswerFile(path).answered == {"a": {"id": "a", "answer": "x"}, "b": {"id": "b", "answer": "y"}}
 
 
+def test_an_empty_question_costs_its_line(describe, files, tmp_path):
+    manifest = tmp_path / "clips.jsonl"
+    lines = [
+        {"id": str(number), "video": f"{files}/a.mp4", "question": asked} for number, asked in enumerate((" ", None))
+    ]
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    outcome = describe("--manifest", manifest, "-q", "Why?")
+    assert outcome.code == 1
+    assert f"{manifest} line 1: 'question' is empty; write a question" in outcome.rows[0]["error"]
+    assert "without the field, --question is asked" in outcome.rows[0]["error"]
+    assert (outcome.rows[1]["question"], "answer" in outcome.rows[1]) == ("Why?", True)
+
+
 def test_bad_manifest_lines_are_reported_as_items(describe, files, tmp_path):
     manifest = tmp_path / "clips.jsonl"
     manifest.write_text(f'oops\n{{"id": "x"}}\n{{"id": "a", "video": "{files}/a.mp4"}}\n')

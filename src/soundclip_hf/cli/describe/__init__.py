@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...text_tables import check_writable
+from ...text_tables import check_question
 from .. import options
 from ..output import FAILED, UsageError, note, reporting, result, with_progress
 
@@ -76,7 +76,7 @@ def describe(
             raise UsageError("--out needs --manifest; without it answers go to stdout")
         options.check_out(out)
         try:
-            check_writable(question)
+            check_question(question)
         except ValueError as error:
             raise UsageError(f"--question: {error}") from error
         moment = options.parse_frame(frame)

@@ -10,7 +10,7 @@ from ...bundled import CLIP
 from ...files import expand_user
 from ...media import MediaError, shown, without_password
 from ...media_kinds import kind_of
-from ...text_tables import json_lines, json_value
+from ...text_tables import check_question, json_lines, json_value
 from ..output import CliError, UsageError, about, log, note
 from ..sources import check_source
 
@@ -159,6 +159,11 @@ def _manifest_item(line: str, folder: Path) -> Item:
     for key in ("id", "path", "question", *MEDIA_KEYS):
         if not isinstance(values.get(key), (str, int, type(None)) if key == "id" else (str, type(None))):
             raise ValueError(f"{key!r} is {reprlib.repr(values[key])}; it must be a text")
+    if values.get("question") is not None:
+        try:
+            check_question(values["question"])
+        except ValueError as error:
+            raise ValueError(f"'question' {error}; without the field, --question is asked") from error
     media = {key: values[key] for key in MEDIA_KEYS if values.get(key)}
     if values.get("path"):
         media.setdefault(kind_of(values["path"]), values["path"])
