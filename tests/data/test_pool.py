@@ -98,6 +98,57 @@ list(run(sleeper, [{str(tmp_path)!r}] * 2, 2))
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
+SLOW_MODULE = """
+import os, time
+from pathlib import Path
+here = Path(__file__).parent
+if "SERVER" in os.environ:  # in the server, which the parent starts after it has imported this module itself
+    (here / "importing").touch()
+    time.sleep(60)
+def job(number):
+    pass
+"""
+SLOW_PARENT = """
+import os, sys
+sys.path[:0] = [{folder!r}, {tests!r}]
+import slow_module, test_pool
+from soundclip_hf.data.pool import run
+try:
+    if {importing}:
+        os.environ["SERVER"] = "1"
+        list(run(slow_module.job, [0, 1], 2))
+    else:
+        list(run(test_pool.sleeper, [{folder!r}] * 2, 2))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize("importing", [True, False], ids=["while the server imports", "while workers work"])
+@pytest.mark.parametrize("whole_group", [True, False], ids=["of the terminal", "of the parent alone"])
+def test_ctrl_c_says_nothing_and_ends_all_processes(tmp_path, importing, whole_group):
+    """As a terminal sends it, to every process of the group: no worker may write a traceback over the error."""
+    (tmp_path / "slow_module.py").write_text(SLOW_MODULE)
+    code = SLOW_PARENT.format(folder=str(tmp_path), tests=str(Path(__file__).parent), importing=importing)
+    # The server does not take over the path of its parent.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    parent = subprocess.Popen(
+        [sys.executable, "-c", "import soundclip_command\n" + code],
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env=environment,
+    )
+    deadline = time.monotonic() + 120
+    begun = (lambda path: path.name == "importing") if importing else (lambda path: path.name.isdigit())
+    while sum(map(begun, tmp_path.iterdir())) < (1 if importing else 2) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.2)
+    (os.killpg if whole_group else os.kill)(parent.pid, signal.SIGINT)
+    # It ends when the last process has closed it: those that import or work would hold it for a minute and more.
+    _, said = parent.communicate(timeout=45)
+    assert (parent.returncode, said) == (130, b"")
+
+
 def sleeper(folder):
     (Path(folder) / str(os.getpid())).touch()
     time.sleep(600)

@@ -9,14 +9,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import connection
+from multiprocessing import connection, forkserver, resource_tracker
 from typing import Generic, TypeVar
 
 J = TypeVar("J")
@@ -74,7 +76,7 @@ def run(function: Callable[[J], R], jobs: Iterable[J], workers: int | None = Non
                     result = Crashed(f"its worker process died {ATTEMPTS} times, the last time while it ran alone")
                 yield job, result
     except (GeneratorExit, KeyboardInterrupt):
-        pool.end_now()
+        pool.end_now(running)
         raise
     finally:
         pool.close()
@@ -88,21 +90,36 @@ class _Workers(Generic[J, R]):
         # Threads and locks of the caller would be inherited half-way by a fork; a server that has imported the
         # function's module makes workers at once.
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload([__name__, getattr(function, "func", function).__module__])
+        # The command `soundclip` leaves the import of torch out, which takes seconds; its server does so as well.
+        first = [name for name in ("soundclip_command",) if name in sys.modules]
+        self.context.set_forkserver_preload([*first, __name__, getattr(function, "func", function).__module__])
+        _start_server()
+        self.starting = False
         # Each worker holds one end of a pipe, and ends when the other end is closed, as it is when this process dies.
         self.watched, self.lifeline = self.context.Pipe(duplex=False)
         self.executors = [self._executor() for _ in range(count)]
 
     def submit(self, worker: int, job: J) -> Future[R]:
         self.idle.remove(worker)
+        # Stays true where an interrupt comes meanwhile.
+        self.starting = True
         try:
-            return self.executors[worker].submit(self.function, job)
+            future = self.executors[worker].submit(self.function, job)
         except BrokenProcessPool:  # by its last job, or since
             self.executors[worker] = self._executor()
-            return self.executors[worker].submit(self.function, job)
+            future = self.executors[worker].submit(self.function, job)
+        self.starting = False
+        return future
 
-    def end_now(self) -> None:
+    def end_now(self, running: Iterable[Future[R]]) -> None:
         self.lifeline.close()
+        server = getattr(forkserver._forkserver, "_forkserver_pid", None)
+        if self.starting and server is not None:
+            # It may still be importing, and would start a worker when this process is gone. Without it, workers that
+            # are nearly done would be taken for dead.
+            wait(running, timeout=GRACE)
+            with suppress(ProcessLookupError):
+                os.kill(server, signal.SIGKILL)
 
     def close(self) -> None:
         """Wait for the jobs that are running."""
@@ -115,9 +132,25 @@ class _Workers(Generic[J, R]):
         return ProcessPoolExecutor(1, self.context, _end_with, (self.watched,))
 
 
+def _start_server() -> None:
+    """
+    Start the server that makes workers, unless it runs, with Ctrl-C blocked in it and in them.
+
+    Ctrl-C reaches the whole group of processes, and would end their imports with a traceback from each.
+    """
+    # It unblocks the signal where it has to be started.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        # What came meanwhile is raised here.
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _end_with(watched: connection.Connection) -> None:
-    # Ctrl-C reaches workers too, and may end a library's callback instead of the job, which then goes on with half of
-    # its input. The parent ends them.
+    # Another part of the program may have started the server. Ctrl-C would end a library's callback instead of the
+    # job, which then goes on with half of its input. The parent ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_after, args=(watched,), daemon=True).start()
 
