@@ -1,6 +1,8 @@
 """The folder of a run: who may write to it, also after a process was killed whose children live on."""
 
+import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,3 +39,15 @@ def test_a_child_of_a_killed_run_does_not_keep_its_folder(tmp_path):
     finally:
         os.kill(child, signal.SIGKILL)
         process.stdout.close()
+
+
+def test_a_run_that_goes_on_says_from_where(run, tmp_path, caplog):
+    logging.getLogger("transformers").propagate = True
+    words = ("--save_strategy", "epoch")
+    with caplog.at_level(logging.WARNING, "transformers.soundclip_hf.training"):
+        run(*words)
+        assert "going on" not in caplog.text
+        shutil.rmtree(tmp_path / "out" / "checkpoint-6")
+        run(*words)
+    said = [record.getMessage() for record in caplog.records if "going on" in record.getMessage()]
+    assert said == [f"going on from checkpoint-3 (step 3 of 6) in {tmp_path / 'out'}"]

@@ -1,6 +1,7 @@
 """The settings of the run that a folder holds, and its last complete checkpoint."""
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -15,6 +16,8 @@ from transformers import Trainer, TrainerCallback, TrainerState
 
 from ..files import lock_folder, write_text
 from .settings_parser import ArgumentsError
+
+logger = logging.getLogger("transformers.soundclip_hf.training")
 
 SETTINGS_NAME = "alignment.json"
 # Of this process. A process that loads batches outlives one that was killed, for seconds in which it would keep the
@@ -62,13 +65,16 @@ def last_checkpoint(folder: str | Path, processes: int = 1) -> Path | None:
 
 def train_from(trainer: Trainer, checkpoint: str | Path | None) -> None:
     """
-    Train from a checkpoint on, or from the start.
+    Train from a checkpoint on, and say so; or from the start.
 
     A checkpoint of the last step, such as that of a run that was killed while its results were written, is loaded
     alone: where the last step is not the last of an epoch, `Trainer` would do another one.
     """
     path = None if checkpoint is None else Path(checkpoint) / "trainer_state.json"
     state = TrainerState.load_from_json(str(path)) if path is not None and path.is_file() else None
+    if path is not None and trainer.is_world_process_zero():
+        step = "" if state is None else f" (step {state.global_step} of {state.max_steps})"
+        logger.warning("going on from %s%s in %s", path.parent.name, step, path.parent.parent)
     if state is None or state.max_steps <= 0 or state.global_step < state.max_steps:
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         return
