@@ -12,10 +12,15 @@ LOADERS = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".csv": "cs
 
 
 def names_a_file(name: str) -> bool:
-    """Whether a name can only be that of a file or folder: the Hub has no repository of such a name."""
+    """
+    Whether a name can only be that of a file or folder: the Hub has no repository of such a name, or there is a folder
+    here that holds something with nearly this name.
+    """
     if "://" in name:
         return False
     path = Path(name)
+    if len(path.parts) == 2 and near_name(path) is not None:
+        return True
     return path.suffix in LOADERS or path.is_absolute() or name.startswith((".", "~")) or len(path.parts) > 2
 
 
