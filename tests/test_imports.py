@@ -21,6 +21,7 @@ LAYERS = (
         "losses",
         "media",
         "media_kinds",
+        "package_messages",
         "settings",
         "text_tables",
     },

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...extras import require
 from ...files import replacing
+from ...package_messages import silence_bitsandbytes, without_vocabulary_warning
 from ..checkpoint_files import read_shapes
 from ..configuration_soundclip import SoundLlavaConfig
 from .adapter_file import read_adapter_file, write_adapter_file
@@ -62,10 +63,12 @@ def save_peft_adapter(
         ValueError: If not exactly one adapter is in use.
     """
     require("peft", what="saving a model with LoRA layers")
+    silence_bitsandbytes()
     from peft import get_peft_model_state_dict
 
     name = active_adapter(model)
-    tensors = get_peft_model_state_dict(model, state_dict=state_dict, adapter_name=name)
+    with without_vocabulary_warning():
+        tensors = get_peft_model_state_dict(model, state_dict=state_dict, adapter_name=name)
     above = "" if hasattr(model, "model") else "model."
     # Contiguous copies: safetensors takes no tensors that share memory.
     stored = {f"{_WRAPPED}{above}{key}": value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
@@ -150,6 +153,7 @@ def load_peft_adapter(model: Any, request: LoadRequest, adapter: str = "default"
         missing = PEFT_CONFIG if settings is None else PEFT_WEIGHTS
         raise OSError(f"{name} has no {missing}, which belongs to its PEFT adapter: save and push the model again.")
     require("peft", what=f"{name} holds a PEFT adapter (LoRA), which")
+    silence_bitsandbytes()
     from peft import PeftConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
 
     stored = {key: value.clone() for key, value in read_adapter_file(weights).items()}  # aligned in memory
@@ -161,9 +165,10 @@ def load_peft_adapter(model: Any, request: LoadRequest, adapter: str = "default"
     if adapter not in getattr(model, "peft_config", {}):
         # Without memory at first: the sizes in the file are compared before anything of that size is built.
         inject_adapter_in_model(config, model, adapter, low_cpu_mem_usage=True)
-    _check(name, stored, get_peft_model_state_dict(model, adapter_name=adapter))
-    set_peft_model_state_dict(model, dict(stored), adapter, low_cpu_mem_usage=True)
-    now = get_peft_model_state_dict(model, adapter_name=adapter)
+    with without_vocabulary_warning():
+        _check(name, stored, get_peft_model_state_dict(model, adapter_name=adapter))
+        set_peft_model_state_dict(model, dict(stored), adapter, low_cpu_mem_usage=True)
+        now = get_peft_model_state_dict(model, adapter_name=adapter)
     keys = {tensor.data_ptr(): key for key, tensor in now.items()}
     for parameter in model.parameters():
         key = keys.get(parameter.data_ptr())
