@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 import pytest
-from media_files import pcm_wav
+from media_files import pcm_wav, write_media
 from PIL import Image
 from shared_data import shared_path
 from transformers import LlavaConfig, LlavaForConditionalGeneration
@@ -198,3 +198,19 @@ def test_real_clips_with_real_whisper(soundclip):
     assert all(batched.answers)
     single = [row for clip in clips for row in soundclip("describe", clip, *options).rows]
     assert batched.rows == single
+
+
+@pytest.mark.parametrize("name", ["muted.mp4", "muted.m4a", "zeros.wav"])
+def test_silence_is_told_once_with_the_name_of_its_file(soundclip, files, tmp_path, name):
+    path = files / name
+    if name.startswith("muted"):
+        path = tmp_path / name
+        frames = [np.full((48, 64, 3), value, np.uint8) for value in range(0, 250, 10)]
+        picture = {"video": "libx264", "frames": frames} if name.endswith(".mp4") else {}
+        write_media(path, audio="aac", samples=np.zeros((1, 48000), np.float32), **picture)
+    for command in (("describe", path), ("embed", path, "-o", tmp_path / "e.safetensors")):
+        done = soundclip(*command)
+        assert done.code == 0, done.stderr
+        (said,) = [line for line in done.stderr.splitlines() if line.startswith("warning:") and "zero" in line]
+        assert said.startswith(f"warning: {path}: all ")
+        assert said.endswith(" samples are zero: a silent sound")

@@ -285,3 +285,10 @@ def test_a_file_goes_before_base64_text(tmp_path: Path, monkeypatch: pytest.Monk
     os.remove(name)
     with pytest.raises(MediaError, match="cannot be read as a picture"):
         load_picture(name)
+
+
+@pytest.mark.parametrize("content", [b"hello world", bytes(1000)])
+def test_a_message_about_bytes_names_no_object(content: bytes) -> None:
+    with pytest.raises(MediaError, match=rf"^<{len(content)} bytes>: cannot be read as a picture") as raised:
+        load_picture(content)
+    assert " object at 0x" not in str(raised.value)

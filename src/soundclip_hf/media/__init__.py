@@ -18,7 +18,7 @@ from .limits import (
 )
 from .opening import FORMAT_WHITELIST, PROTOCOL_WHITELIST, bound_decoder, check_decoder, choose_streams, open_media
 from .pictures import load_picture, load_pictures
-from .sounds import load_sound
+from .sounds import load_sound, warn_of_silence
 from .sources import check_source, local_videos
 from .urls import typed_by_user, without_password
 from .waveforms import resample, split_windows, to_mono
@@ -53,5 +53,6 @@ __all__ = [
     "to_mono",
     "turn_of",
     "typed_by_user",
+    "warn_of_silence",
     "without_password",
 ]

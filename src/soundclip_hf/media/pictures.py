@@ -192,5 +192,7 @@ def _eight_bit_greys(values: np.ndarray) -> np.ndarray:
 
 
 def _unreadable(name: str, error: Exception) -> MediaError:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    # PIL names what it was given, which is an object where it is not a file.
+    said = re.sub(r" <[\w.]+ object at 0x[0-9a-fA-F]+>", "", str(error))
+    reason = " ".join(said.split()) or type(error).__name__
     return MediaError(f"{name}: cannot be read as a picture ({reason}); it is corrupt or something else")

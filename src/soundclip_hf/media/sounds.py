@@ -39,13 +39,18 @@ def load_sound(source: Any, *, sampling_rate: int, source_rate: int | None = Non
     """
     rate = check_rate(sampling_rate, "sampling_rate")
     name, waveform, own_rate = _waveform(source, source_rate)
-    if not waveform.any():
-        warnings.warn(f"{name}: all {len(waveform)} samples are zero: a silent sound", UserWarning, stacklevel=2)
+    warn_of_silence(name, waveform, stacklevel=3)
     with about(name):
         heard = resample(waveform, own_rate, rate)
     if not len(heard):
         raise MediaError(f"{name}: {len(waveform)} samples at {own_rate} Hz are none at {rate} Hz; pass a longer sound")
     return heard
+
+
+def warn_of_silence(name: str, waveform: np.ndarray | None, stacklevel: int = 2) -> None:
+    """Warn of a sound of zeros only, such as that of a muted clip, which `read_clip` gives without a word."""
+    if waveform is not None and not waveform.any():
+        warnings.warn(f"{name}: all {len(waveform)} samples are zero: a silent sound", UserWarning, stacklevel)
 
 
 def _waveform(source: Any, rate: Any) -> tuple[str, np.ndarray, int]:

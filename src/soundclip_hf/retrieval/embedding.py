@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..media import shown, without_password
+from ..modeling.audio_encoders.feature_extraction_base import silence_is_told
 from ..modeling.finite import NotFiniteError, weight_that_is_not_finite, why_not_finite
 from ..modeling.modeling_soundclip import SoundClipModel
 from ..modeling.processing_soundclip import SoundClipProcessor
@@ -114,7 +115,8 @@ def _embed_batch(read: Sequence[Read], dual: Dual, normalize: bool) -> list[Embe
         return []
     try:
         sounds = [one for one in read if one.sound is not None]
-        vectors = embed_sounds([one.sound for one in sounds if one.sound is not None], dual)
+        with silence_is_told():
+            vectors = embed_sounds([one.sound for one in sounds if one.sound is not None], dual)
         heard = dict(zip((one.source.name for one in sounds), vectors))
         seen: dict[str, Tensor] = {}
         for count in {len(one.pictures) for one in read} - {0}:

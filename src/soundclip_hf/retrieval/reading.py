@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..media import MediaError, load_picture, load_sound, read_clip, typed_by_user
+from ..media import MediaError, load_picture, load_sound, read_clip, typed_by_user, warn_of_silence
 from ..media_kinds import kind_of
 from .embedding_store import Entry
 
@@ -81,6 +81,7 @@ def _read(source: Source, how: Reading, rate: int) -> Read:
     else:
         clip = read_clip(path, frame=how.frame, sampling_rate=rate, frames=how.frames)
         sound = clip.waveform if how.modality != "image" else None
+        warn_of_silence(source.name, sound)
         pictures = list(clip.frames)
         frame_time = clip.frame_time if how.frames == 1 else None
         if how.modality == "both" and sound is None:

@@ -88,6 +88,14 @@ def test_wrong_arguments(soundclip, table, tmp_path):
     assert (key.code, "has no column 'id'" in key.error) == (1, True)
 
 
+def test_a_file_of_something_else_is_told_what_is_wanted(soundclip, tmp_path):
+    (tmp_path / "clips.jsonl").write_text('{"id": "boat-0", "video": "clips/boat-0.mp4"}\n')
+    done = soundclip("ave2", "view", tmp_path / "clips.jsonl", "--out", tmp_path / "page")
+    assert done.code == 1
+    assert "clips.jsonl, line 1: column 'id' is not in the schema of AVE-2" in done.error
+    assert "such as segments.jsonl of `soundclip ave2 segment`" in done.error
+
+
 def test_view(soundclip, table, tmp_path):
     outcome = soundclip("ave2", "view", table, "--out", tmp_path / "page", "--limit", 50, "--json")
     assert outcome.code == 0, outcome.stderr

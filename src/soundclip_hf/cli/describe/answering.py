@@ -13,6 +13,7 @@ from ...evaluation.generation.answering import (
     prepare,
 )
 from ...media import shown
+from ...modeling.audio_encoders.feature_extraction_base import silence_is_told
 from ..output import UsageError, in_options, log, one_line
 from .items import Item
 from .opening import Opened, open_item
@@ -135,7 +136,8 @@ def _naming(item: Item, error: Exception) -> str:
 
 def _generate(opened: Sequence[Opened], asking: Asking, loaded: AnsweringModel) -> list[dict[str, Any]]:
     settings = asking.answer_settings()
-    inputs = prepare([one.conversation() for one in opened], settings, loaded)
+    with silence_is_told():
+        inputs = prepare([one.conversation() for one in opened], settings, loaded)
     return [
         {"answer": answer.text, **_sound_fields(answer.sound, one), **_media_fields(one)}
         for one, answer in zip(opened, generate_answers(inputs, settings, loaded), strict=True)

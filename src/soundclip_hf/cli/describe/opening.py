@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ...evaluation.generation.answering import question_about
-from ...media import load_picture, load_sound, read_clip, shown, typed_by_user, without_password
+from ...media import load_picture, load_sound, read_clip, shown, typed_by_user, warn_of_silence, without_password
 from ..output import CliError
 from .items import Item
 
@@ -59,6 +59,8 @@ def _open(item: Item, question: str, frame: str | float, rate: int) -> Opened:
     if item.video is not None:
         clip = read_clip(item.locate(item.video), frame=frame, sampling_rate=rate)
         picture, frame_time, sound = clip.frame, clip.frame_time, clip.waveform
+        if item.audio is None:
+            warn_of_silence(names["video"], sound)
         if picture is None and item.audio is not None:
             raise CliError(
                 f"{names['video']}: has no video stream, so {names['audio']} would be a second sound; give one of them"

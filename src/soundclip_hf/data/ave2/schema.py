@@ -127,6 +127,9 @@ def overall_score(row: Mapping[str, Any]) -> float | None:
     return sum(scores) / len(scores)  # type: ignore[arg-type]
 
 
+_WANTED = "wanted is a table with AVE-2's columns, such as segments.jsonl of `soundclip ave2 segment`"
+
+
 def complete(row: Mapping[str, Any]) -> dict[str, Any]:
     """A full row of what is known: absent columns become null, derived ones are computed.
 
@@ -139,11 +142,13 @@ def complete(row: Mapping[str, Any]) -> dict[str, Any]:
     """
     unknown = sorted(set(row) - set(COLUMNS) - {"video"})
     if unknown:
-        raise ValueError(f"column {unknown[0]!r} is not in the schema; put it into `extra`, or leave it out")
+        raise ValueError(
+            f"column {unknown[0]!r} is not in the schema of AVE-2; put it into `extra`, or leave it out ({_WANTED})"
+        )
     filled: dict[str, Any] = dict.fromkeys(COLUMNS) | dict(row)
     youtube_id, segment = filled["youtube_id"], filled["segment"]
     if youtube_id is None or segment is None:
-        raise ValueError("a row needs youtube_id and segment, from which its sample_id follows")
+        raise ValueError(f"a row needs youtube_id and segment, from which its sample_id follows ({_WANTED})")
     filled["sample_id"] = filled["sample_id"] or sample_id(youtube_id, segment)
     if filled["segment_start_time"] is None:
         filled["segment_start_time"] = SECONDS * (segment - 1)

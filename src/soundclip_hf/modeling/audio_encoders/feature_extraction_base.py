@@ -2,7 +2,8 @@
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,15 @@ def check_sounds(
         if not sound.any():
             warnings.warn(f"sound {index} is all zeros (silence).", UserWarning, stacklevel=3)
     return [sound.astype(np.float32, copy=False) for sound in sounds]
+
+
+@contextmanager
+def silence_is_told() -> Iterator[None]:
+    """Leave out warnings of sounds of zeros that name no file, for callers who have warned of the file itself."""
+    with warnings.catch_warnings():
+        for said in (r"\w+ array of shape .* samples are zero", r"sound \d+ is all zeros"):
+            warnings.filterwarnings("ignore", said, UserWarning)
+        yield
 
 
 def split_windows(sound: np.ndarray, length: int, shortest: int) -> list[np.ndarray]:
@@ -245,4 +255,11 @@ def _as_list(raw_speech: Any) -> list[Any]:
     return [np.asarray(raw_speech, dtype=np.float32 if not len(raw_speech) else None)]
 
 
-__all__ = ["SoundFeatureExtractorMixin", "check_settings", "check_sounds", "split_windows", "stack_windows"]
+__all__ = [
+    "SoundFeatureExtractorMixin",
+    "check_settings",
+    "check_sounds",
+    "silence_is_told",
+    "split_windows",
+    "stack_windows",
+]
