@@ -9,7 +9,11 @@ from contextlib import contextmanager
 
 _BITSANDBYTES = "bitsandbytes.backends.cpu.ops"
 _NO_KERNEL = "Failed to load CPU gemm_4bit_forward"
-_NO_CONFIG = "Could not find a config file in .* - will assume that the vocabulary was not modified"
+_NO_CONFIG = (
+    "Could not find a config file in .* - will assume that the vocabulary was not modified",
+    # The same look-up, where the network is down.
+    "Unable to fetch remote file due to the following error .* the lookup for the file config.json in ",
+)
 
 
 def silence_bitsandbytes() -> None:
@@ -31,7 +35,8 @@ def without_vocabulary_warning() -> Iterator[None]:
     The base of a SoundLlava may be bundled or lie in a folder, and its vocabulary is never changed.
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=_NO_CONFIG)
+        for message in _NO_CONFIG:
+            warnings.filterwarnings("ignore", message=message)
         yield
 
 

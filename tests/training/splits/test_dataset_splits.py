@@ -57,10 +57,8 @@ def test_a_name_that_may_be_a_repository_is_looked_for_on_the_hub(monkeypatch, t
     (tmp_path / "nopes").mkdir()
     with pytest.raises(ArgumentsError, match=r"here \(did you mean nopes\?\), and none"):
         open_split("nope", "train")
-    with pytest.raises(
-        ArgumentsError, match=r"dataset org/rowz: there is no such file or folder; did you mean org/rows"
-    ):
-        (tmp_path / "org" / "rows").mkdir(parents=True)
+    (tmp_path / "org" / "rows").mkdir(parents=True)
+    with pytest.raises(ArgumentsError, match=r"dataset org/rowz: there is no such .*; did you mean org/rows"):
         open_split("org/rowz", "train")
 
 
