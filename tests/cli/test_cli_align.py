@@ -55,13 +55,31 @@ def test_the_best_epoch_and_the_curve(align, parts, tmp_path):
     assert row["best_epoch"] == min(losses, key=losses.get)
     assert row["best_epoch_chosen_by"] == "eval_loss"
     assert row["metrics"]["best_epoch"]["epoch_of_the_adapter"] == 3.0
-    line, last = done.stderr.splitlines()[-2:]
+    *_, line, hint, last = done.stderr.splitlines()
+    if row["best_epoch"] == 3:
+        line = hint
+    else:
+        assert hint == "to keep the best one, train again with --load_best_model_at_end true --overwrite true"
     assert line.startswith(f"best epoch: {row['best_epoch']:g} of 3, by eval_loss (")
     assert line.endswith("); the adapter is that of epoch 3")
     assert last == f"adapter: {tmp_path / 'out'}"
     assert (tmp_path / "out" / "curve.png").stat().st_size > 1000
     # The lock of the run is not left beside the adapter.
     assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
+
+
+def test_the_best_epoch_is_kept_as_the_hint_says(align, parts, tmp_path):
+    """Chance is the same in every epoch, and of equal ones the first is the best."""
+    words = ("--dataset", parts / "pairs", "--num_train_epochs", 3, "--save_strategy", "epoch")
+    words += ("--metric_for_best_model", "chance_mean_rank", "--greater_is_better", "false")
+    first = align(*words)
+    assert "best epoch: 1 of 3" in first.stderr
+    assert "to keep the best one, train again with --load_best_model_at_end true --overwrite true" in first.stderr
+    kept = align(*words, "--load_best_model_at_end", "true", "--overwrite", "true", "--json")
+    assert kept.code == 0, kept.stderr
+    assert "the adapter is that of epoch 1" in kept.stderr
+    assert "to keep the best one" not in kept.stderr
+    assert kept.rows[0]["metrics"]["best_epoch"]["epoch_of_the_adapter"] == 1.0
 
 
 def test_without_matplotlib_one_note_and_no_picture(align, parts, tmp_path, monkeypatch):

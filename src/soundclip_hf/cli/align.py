@@ -108,10 +108,13 @@ def _end(results: "list[EvalResult]") -> None:
     for measured in results:
         if (best := measured.metrics.get("best_epoch")) is not None:
             chosen_by = _chosen_by(best)
+            kept = best["epoch_of_the_adapter"]
             note(
                 f"best epoch: {best['epoch']:g} of {best['last_epoch']:g}, by {chosen_by} "
-                f"({best[chosen_by]:.4g}); the adapter is that of epoch {best['epoch_of_the_adapter']:g}"
+                f"({best[chosen_by]:.4g}); the adapter is that of epoch {kept:g}"
             )
+            if kept != best["epoch"]:
+                note("to keep the best one, train again with --load_best_model_at_end true --overwrite true")
         note(f"adapter: {measured.model}")
     left_out = max((measured.metrics.get("rows_left_out", 0) for measured in results), default=0)
     if left_out:

@@ -27,6 +27,7 @@ from .checkpoints import claim, last_checkpoint, only_run, train_from
 from .collators import PairCollator, collate_cached
 from .curve import BestEpoch, best_epoch, draw_curve
 from .embedding_cache import CachedPairs, cache_folder, fill_cache
+from .log_lines import print_lines
 from .pairs import PairRows, PairStream, open_pairs
 from .run_arguments import Progress, check_launch, run_command
 from .settings_parser import parse_frame
@@ -121,6 +122,7 @@ def align(
                 eval_dataset=validation,
                 data_collator=collator,
             )
+        print_lines(trainer)
         if training.disable_tqdm and progress is not None and first:
             trainer.add_callback(StepProgress(progress, stack))
         checkpoint: Any = training.resume_from_checkpoint or last_checkpoint(folder, training.world_size)

@@ -25,6 +25,7 @@ from ...modeling.checkpoint_names import bundled_name, commit_of
 from ...modeling.modeling_soundllava import SoundLlavaForConditionalGeneration
 from ...modeling.pushing.publishers import check_publishable, publish
 from ..checkpoints import claim, last_checkpoint, only_run, train_from
+from ..log_lines import print_lines
 from ..run_arguments import Progress, check_launch
 from ..settings_parser import ArgumentsError, check_extra
 from ..trainer import StepProgress, TrainingError
@@ -115,6 +116,7 @@ def finetune(
                 eval_dataset=validation,
                 data_collator=prepared.collator,
             )
+        print_lines(trainer)
         if training.disable_tqdm and progress is not None and first:
             trainer.add_callback(StepProgress(progress, stack))
         before = _before(folder, measuring, trainer)
