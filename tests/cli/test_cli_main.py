@@ -258,7 +258,7 @@ class Interrupt:
             raise ImportError("of something else")
 sys.meta_path.insert(0, Interrupt())
 from soundclip_command import main
-sys.argv = ["soundclip", "describe", "a.mp4"]
+sys.argv = ["soundclip", "describe", {str(CLIP)!r}]
 main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
