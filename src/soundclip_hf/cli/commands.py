@@ -24,6 +24,7 @@ from .retrieval.embed import embed
 from .retrieval.index import index
 from .retrieval.search import search
 from .samples import samples
+from .settings_help import SettingsCommand
 
 # Sections of `soundclip --help`, in the order in which a user meets them.
 ASK = "Ask about clips and pictures"
@@ -81,13 +82,17 @@ app.add_typer(evaluate, name="eval", rich_help_panel=MEASURE)
 app.command(rich_help_panel=MEASURE, short_help="Compare a gain in retrieval with a loss in answers.")(tradeoff)
 app.add_typer(reproduce, name="reproduce", rich_help_panel=MEASURE)
 app.command(
+    cls=SettingsCommand,
     context_settings=SETTINGS_FOLLOW,
     rich_help_panel=TRAIN,
     short_help="Train a projector between an audio encoder and CLIP.",
 )(align)
-app.command(context_settings=SETTINGS_FOLLOW, rich_help_panel=TRAIN, short_help="Teach a model to answer about sound.")(
-    finetune
-)
+app.command(
+    cls=SettingsCommand,
+    context_settings=SETTINGS_FOLLOW,
+    rich_help_panel=TRAIN,
+    short_help="Teach a model to answer about sound.",
+)(finetune)
 app.command(rich_help_panel=TRAIN, short_help="Convert an original checkpoint of an audio encoder.")(convert)
 app.command(rich_help_panel=TRAIN, short_help="Publish a model or an adapter on the Hub.")(push)
 app.command(rich_help_panel=TRAIN, short_help="Write a Hugging Face Space that shows a model.")(space)

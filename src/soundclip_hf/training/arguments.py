@@ -21,22 +21,41 @@ class AlignmentArguments:
     Attributes:
         base_model: The LLaVA-1.5 or 1.6 whose visual space is the target, or a SoundLlava or adapter, whose encoder
             is kept and whose projector is trained from scratch.
+        base_model_revision, audio_encoder_revision: Branch, tag or commit of a repository on the Hub.
         audio_encoder: The encoder's repository or folder; None if `base_model` is a SoundLlava or an adapter.
-        layer_fusion, layer_fusion_n, time_pooling, window: Of a Whisper encoder. With `weighted_sum`, the weights of
-            the layers are trained too, so that its embeddings cannot be cached.
-        loss: One or more of `losses.LOSS_TERMS`, joined with "+".
+        layer_fusion: How the layers of a Whisper encoder are joined: average_all, final, middle, middle_upper, last_n
+            or weighted_sum. With "weighted_sum", the weights of the layers are
+            trained too, so that its embeddings cannot be cached.
+        layer_fusion_n: Number of layers of `last_n`.
+        time_pooling: Average all positions of a Whisper encoder's window, or those that hold sound: all or valid.
+        window: What a Whisper encoder encodes: 30 seconds (pad30) or the real frames (short).
+        projector_hidden_size: Width between the two layers of the projector.
+        projector_dropout: Dropout of the projector.
+        temperature: Of the contrastive loss, at the start.
+        learnable_temperature: Train the temperature, too.
+        loss: One or more of info_nce, distribution, cosine and mse, joined with "+".
         distribution_weight: `lambda`, the weight of the term "distribution".
         loss_chunk_size: Rows of logits that are in memory at a time, so that large batches fit.
         dataset: A `datasets` repository or folder, a folder written by `save_to_disk`, or a folder of clips (or of
             sounds and pictures with the same names).
-        eval_split: None holds out `validation_fraction` of the training rows, with media that no training row has; of
-            a stream, its first `validation_rows`.
-        audio_column, image_column, video_column: None takes the columns "audio", "image" and "video", as far as they
-            exist.
+        dataset_config, dataset_revision: Of a repository.
+        train_split: The split to train on.
+        eval_split: The split to validate on. By default, `validation_fraction` of the training rows is held out, with
+            media that no training row has; of a stream, its first `validation_rows`.
+        validation_fraction: The share of the training rows that is held out; at least 2 rows are.
+        validation_rows: How many rows of a stream are held out.
+        streaming: Read the rows while training; needs `max_steps` or `cache_embeddings`.
+        audio_column, image_column, video_column: Name of the column, if it is not "audio", "image" or "video".
         frame: Of a clip: "middle", "first" or seconds.
         max_bad_rows: Rows that cannot be read are logged and left out; more than this many end the run.
         cache_embeddings: Folder for the embeddings of encoder and vision tower, which are then computed once;
             "none" overrides the folder of a config.
+        cache_shard_rows: Rows in a file of that folder.
+        cache_batch_size: Rows in one call of the towers that fills it.
+        tower_dtype: Of encoder and vision tower.
+        retrieval_pool: Held-out pairs out of which each repeat of the measurement draws.
+        retrieval_sample: Candidates of each query.
+        retrieval_repeats: How often is drawn.
         overwrite: Start again if `output_dir` holds a run; otherwise that run is resumed.
     """
 

@@ -25,20 +25,40 @@ class FinetuningArguments:
 
     Attributes:
         model: A SoundLlava or an adapter, such as the output of `soundclip align`: a folder, a Hub id, or "tiny".
-        preset: See [`PRESETS`].
-        lora_r, lora_alpha, lora_dropout, lora_targets: See [`LoraSettings`].
-        quantization: Of the base's weights, with bitsandbytes; towers and projectors are never quantised.
-        dtype: Of the base's weights. "auto" is float32 where a preset trains them, and the checkpoint's otherwise.
-        dataset, dataset_config, dataset_revision, train_split, eval_split, eval_rows, streaming: See [`RowSource`].
-        question, answer_column, audio_column, image_column, video_column: See [`RowForm`].
+        model_revision: Branch, tag or commit of a model on the Hub.
+        preset: What is trained: projector, projector+mm_projector, lora, lora+projector or full-lm.
+        lora_r: Rank of the LoRA layers.
+        lora_alpha: Scale of the LoRA layers, as `lora_alpha` of PEFT.
+        lora_dropout: Dropout of the LoRA layers.
+        lora_targets: A regular expression for the names of the modules that get LoRA layers; by default the linear
+            layers of a Llama-like language model.
+        quantization: Of the base's weights, with bitsandbytes: none, 4bit or 8bit; towers and projectors are never
+            quantised.
+        dtype: Of the base's weights: auto, float32, bfloat16 or float16. "auto" is float32 where a preset trains them,
+            and the checkpoint's otherwise.
+        dataset: A `datasets` repository or folder, a file (.json, .jsonl, .parquet, .csv), or "synthetic".
+        dataset_config, dataset_revision: Of a repository.
+        train_split: The split to train on.
+        eval_split: The split to measure on. By default, `eval_rows` of the training rows are held out, with media that
+            no training row has.
+        eval_rows: How many rows are held out, at most a tenth, or used of `eval_split`.
+        streaming: Read the rows while training, and hold out the first of them; needs `max_steps`.
+        question: Put to every row of a dataset that has no questions; see `answer_column`.
+        answer_column: The column of answers of a dataset without conversations, such as captions.
+        audio_column, image_column, video_column: Columns of media under other names than the usual ones.
         media_folder: Relative paths of media are looked up here first; by default beside a dataset that is a file.
         max_length: Tokens of a row; by default the context of the language model. Longer answers are cut.
-        packing: See [`SoundLlavaCollator`].
-        sound_patches, sound_top_k, sound_alignment, frame, num_frames: See the processor and the model.
+        packing: Put several short rows into one sequence.
+        sound_patches: What happens to the patches that are not kept: zero or drop.
+        sound_top_k: How many patches of a slot stay.
+        sound_alignment: How a sound's embedding becomes a token: projected or raw.
+        frame: Of a clip: "middle", "first" or seconds.
+        num_frames: How many frames of a clip are shown.
         max_bad_rows: Rows that cannot be read are logged and left out; more than this many in a process end the run.
         cache_embeddings: Folder for the embeddings of the audio encoder, which hears each sound once then; "none"
             overrides the folder of a config.
-        cache_shard_rows, cache_batch_size: Sounds in a file of that folder, and in one call of the encoder.
+        cache_shard_rows: Sounds in a file of that folder.
+        cache_batch_size: Sounds in one call of the encoder that fills it.
         eval_answers: How many held-out questions are answered at every evaluation; 0: none.
         eval_alignments: Alignments of the answers of the measurements before and after the training, such as
             "projected,raw".
