@@ -54,15 +54,15 @@ def test_pipeline(tmp_path):
     assert done.stdout.splitlines() == ["The clock.", "It is blue."]
 
 
-def test_ears_for_your_own_llava(tmp_path):
-    base, ears = tmp_path / "base", tmp_path / "ears"
+def test_an_audio_encoder_for_your_own_llava(tmp_path):
+    base, encoder = tmp_path / "base", tmp_path / "encoder"
     tiny_llava("llava").save_pretrained(base)
     tiny_llava_processor("llava").save_pretrained(base)
-    WhisperClipModel(tiny_audio_config()).save_pretrained(ears)
-    tiny_feature_extractor().save_pretrained(ears)
-    names = 'base, ears = "llava-hf/llava-1.5-7b-hf", "openai/whisper-medium"'
+    WhisperClipModel(tiny_audio_config()).save_pretrained(encoder)
+    tiny_feature_extractor().save_pretrained(encoder)
+    names = 'base, encoder = "llava-hf/llava-1.5-7b-hf", "openai/whisper-medium"'
     assert names in PYTHON[2]
-    done = run(PYTHON[2].replace(names, f"base, ears = {str(base)!r}, {str(ears)!r}"), tmp_path)
+    done = run(PYTHON[2].replace(names, f"base, encoder = {str(base)!r}, {str(encoder)!r}"), tmp_path)
     assert done.returncode == 0, done.stderr
     assert SoundLlava.from_pretrained(tmp_path / "my-adapter").config.sound_config.alignment == "raw"
 

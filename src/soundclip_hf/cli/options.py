@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .. import text_tables
 from .output import CliError, UsageError
 
 
@@ -209,6 +210,18 @@ def check_media(folder: Path | None) -> None:
         raise UsageError(f"--media {folder}: {'is not a folder' if folder.exists() else 'no such folder'}")
 
 
+def check_question(question: str | None) -> None:
+    """
+    Raises:
+        UsageError: If `--question` is empty, or cannot be written into a result.
+    """
+    try:
+        if question is not None:
+            text_tables.check_question(question)
+    except ValueError as error:
+        raise UsageError(f"--question: {error}") from error
+
+
 __all__ = [
     "Alignment",
     "AlignmentOption",
@@ -243,5 +256,6 @@ __all__ = [
     "check_media",
     "check_out",
     "check_place",
+    "check_question",
     "parse_frame",
 ]

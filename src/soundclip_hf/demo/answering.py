@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import TextIteratorStreamer
 
+from .. import text_tables
 from ..evaluation.generation.answering import (
     Answer,
     AnsweringModel,
@@ -14,7 +15,6 @@ from ..evaluation.generation.answering import (
     prepare,
     question_about,
 )
-from ..text_tables import check_writable
 from .given import DemoError, Given
 
 MAX_QUESTION = 2000  # characters
@@ -92,7 +92,7 @@ def check_question(question: str | None) -> str:
     if len(asked) > MAX_QUESTION:
         raise DemoError(f"The question has {len(asked)} characters; at most {MAX_QUESTION} are taken.")
     try:
-        check_writable(asked)
+        text_tables.check_question(asked)
     except ValueError as error:
         raise DemoError(f"The question cannot be read: {error}") from error
     return asked

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...text_tables import check_question
 from .. import options
 from ..output import FAILED, UsageError, note, reporting, result, with_progress
 
@@ -75,10 +74,7 @@ def describe(
         if out is not None and manifest is None:
             raise UsageError("--out needs --manifest; without it answers go to stdout")
         options.check_out(out)
-        try:
-            check_question(question)
-        except ValueError as error:
-            raise UsageError(f"--question: {error}") from error
+        options.check_question(question)
         moment = options.parse_frame(frame)
         options.check_place(out)
         items = _items(sources or [], manifest, out)

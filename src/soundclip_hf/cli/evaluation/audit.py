@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...text_tables import check_writable
 from .. import options
 from ..output import FAILED, CliError, UsageError, note, progress, reporting, result, warn
 from .running import warn_left_out
@@ -92,10 +91,7 @@ def audit(
         if out is not None and out.suffix != ".json":
             raise UsageError(f"--out {out}: the result is a .json file")
         options.check_place(out)
-        try:
-            check_writable(question)
-        except ValueError as error:
-            raise UsageError(f"--question: {error}") from error
+        options.check_question(question)
         moment = options.parse_frame(frame)
 
         from ...evaluation.audit import Audit, AuditSettings

@@ -131,6 +131,7 @@ def generation(
         options.check_out(out)
         options.check_place(out, folder=True)
         options.check_media(media)
+        options.check_question(question)
         given = {
             "model": model,
             "data": data,

@@ -68,10 +68,12 @@ def overlay(
         require("matplotlib", what="soundclip eval overlay")
 
         from ..describe.answering import Asking
-        from ..describe.items import bundled_item, items_of_arguments
+        from ..describe.items import bundled_item, checked, items_of_arguments
         from ..loading import ModelChoice, load
 
-        items = items_of_arguments(sources) if sources else [bundled_item()]
+        items = [checked(item) for item in items_of_arguments(sources)] if sources else [bundled_item()]
+        if errors := [item.error for item in items if item.error is not None]:
+            raise CliError(errors[0])
         # With --encoder, "projected" says that no projector was trained for it.
         how = alignment.kinds[-1]
         loaded = load(ModelChoice(model, revision, encoder, how, device, dtype, seed))
