@@ -3,8 +3,7 @@
 import sys
 from typing import Any
 
-from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
-from transformers.trainer_utils import IntervalStrategy
+from transformers import IntervalStrategy, PrinterCallback, ProgressCallback, Trainer, TrainerCallback
 
 # Logged by every evaluation, and of no use while the training runs.
 _UNSAID = ("runtime", "samples_per_second", "steps_per_second", "epoch")
