@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
 import torch
 
 from ...data.media_columns import source_of
+from ...extras import require
 from ...modeling.prompts.message_parts import MISSING, read_part
 
 logger = logging.getLogger("transformers.soundclip_hf.training")
@@ -89,6 +89,7 @@ def media_of_rows(rows: Any, columns: Sequence[str], messages: Sequence[str] = (
         return [[] for _ in range(len(rows))]
     if isinstance(rows, list):
         return [[name for column in columns for name in _names(row.get(column))] for row in rows]
+    require("pyarrow", what="reading a dataset", extra="train")
     found: list[list[str]] = []
     # As Arrow, bytes stay in the file that is mapped into memory, of which only the blocks below are read.
     for batch in rows.select_columns([*columns, *messages]).with_format("arrow").iter(batch_size=_BATCH):
@@ -142,10 +143,12 @@ def _whole_groups(groups: Sequence[int], order: Sequence[int], count: int, least
 
 
 def _sources(column: Any) -> list[Any]:
-    """The values of an Arrow array, with buffers in place of bytes."""
+    """The values of an Arrow array, with views in place of bytes."""
+    import pyarrow as pa
+
     kind = column.type
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return [value.as_buffer() if value.is_valid else None for value in column]
+        return [memoryview(value.as_buffer()) if value.is_valid else None for value in column]
     if pa.types.is_struct(kind):
         fields = [kind.field(number).name for number in range(kind.num_fields)]
         parts = {name: _sources(part) for name, part in zip(fields, column.flatten()) if name in ("bytes", "path")}
@@ -173,7 +176,7 @@ def _names(value: Any) -> Iterator[str]:
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from _names(item)
-    elif isinstance(value, (bytes, bytearray, memoryview, pa.Buffer)) and len(value):
+    elif isinstance(value, (bytes, bytearray, memoryview)) and len(value):
         yield _name_of_bytes(value)
 
 
