@@ -91,7 +91,7 @@ class _Workers(Generic[J, R]):
         # function's module makes workers at once.
         self.context = multiprocessing.get_context("forkserver")
         # The command `soundclip` leaves the import of torch out, which takes seconds; its server does so as well.
-        first = [name for name in ("soundclip_command",) if name in sys.modules]
+        first = ["soundclip_command"] if "soundclip_command" in sys.modules else []
         self.context.set_forkserver_preload([*first, __name__, getattr(function, "func", function).__module__])
         _start_server()
         self.starting = False
