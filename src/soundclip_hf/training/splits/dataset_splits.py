@@ -80,13 +80,11 @@ def _opened(
 
 
 def _reason(error: BaseException, name: str, path: Path) -> str:
-
     if path.is_file() and (fault := fault_of(path)):
         return fault
     # `datasets` says in the outer error only that there was one.
-    inner = (
-        error.__cause__ if type(error).__name__ == "DatasetGenerationError" and error.__cause__ is not None else error
-    )
+    is_outer = type(error).__name__ == "DatasetGenerationError"
+    inner = (error.__cause__ or error) if is_outer else error
     text = " ".join(str(inner).split()) or type(inner).__name__
     if path.exists() or "://" in name:
         return "holds no rows" if "corresponds to no data" in text else text
